@@ -1,0 +1,1 @@
+"""Invoices, collection by account transfer and card, payments, proof of the books."""

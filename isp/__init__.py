@@ -1,0 +1,1 @@
+"""Subscription core: people, plans, contracts, terms, calendar, policy, database."""

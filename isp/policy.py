@@ -1,0 +1,248 @@
+"""An operator's policy, `isp.toml`: typed, validated on load, one section per trade.
+
+Policy is data: rules get the part they need as an argument. Every knob is documented in the
+profile file that `isp init` copies; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from datetime import date, time
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from isp.errors import Fault, Refused
+from isp.money import Rounding
+
+Text = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Optional = Annotated[str, Meta(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Prefix = Annotated[str, Meta(pattern=r"^[A-Z]{1,3}$")]
+Port = Annotated[int, Meta(ge=1, le=65535)]
+DayOfMonth = Annotated[int, Meta(ge=1, le=28)]
+Yen = Annotated[int, Meta(ge=0, le=10_000_000)]
+Days = Annotated[int, Meta(ge=0, le=366)]
+Security = Literal["ssl", "starttls", "none"]
+
+
+class Section(Struct, frozen=True, forbid_unknown_fields=True):
+    """Base of every section: an unknown knob is an error, never silently ignored."""
+
+
+class Operator(Section, frozen=True, kw_only=True):
+    """The issuer of invoices and letters [事業者]."""
+
+    name: Text
+    name_en: Text
+    registration_number: Annotated[str, Meta(pattern=r"^T[0-9]{13}$")]
+    postal_code: Annotated[str, Meta(pattern=r"^[0-9]{3}-[0-9]{4}$")]
+    address: Text
+    address_en: Text
+
+
+class Desk(Section, frozen=True, kw_only=True):
+    """The support desk, named on every document and page (ISP-22) [サポートデスク]."""
+
+    phone: Text
+    email: Text
+    opens: time
+    closes: time
+    url: Optional = ""
+
+    @property
+    def hours(self) -> str:
+        return f"{self.opens:%H:%M}-{self.closes:%H:%M}"
+
+
+class Numbers(Section, frozen=True, kw_only=True):
+    """Prefixes of record numbers; documents already issued keep theirs."""
+
+    customer: Prefix = "C"
+    contract: Prefix = "K"
+    invoice: Prefix = "R"
+    credit_note: Prefix = "CN"
+
+
+class Database(Section, frozen=True, kw_only=True):
+    url: Text
+    key_file: Text
+
+
+class CalendarPolicy(Section, frozen=True, kw_only=True):
+    closed: list[date] = []
+
+
+class ContractPolicy(Section, frozen=True, kw_only=True):
+    """Terms, cancellation and withdrawal (ISP-09 to ISP-15)."""
+
+    cutoff_day: DayOfMonth = 15
+    cheapest_within_months: Annotated[int, Meta(ge=1, le=120)] = 36
+    installation_counted_to: Literal["last-charged", "received"] = "last-charged"
+    early_fee_before_opening: bool = True
+    withdrawal_days: Annotated[int, Meta(ge=8, le=60)] = 8
+    withdrawal_installation_maximum: Yen = 25_000
+    renewal_notice_days: Days = 45
+
+
+class Billing(Section, frozen=True, kw_only=True):
+    """The monthly run and its invoices (ISP-02, ALL-01)."""
+
+    run_day: DayOfMonth = 3
+    rounding: Rounding = "floor"
+    default_method: Literal["invoice"] = "invoice"
+
+
+class Transfer(Section, frozen=True, kw_only=True):
+    """Account transfer [口座振替], consignor's side of the Zengin file (ISP-05, ISP-07)."""
+
+    day: DayOfMonth = 23
+    fee: Yen = 200
+    export_day: DayOfMonth = 8
+    consignor_code: Annotated[str, Meta(pattern=r"^[0-9]{10}$")]
+    consignor_name: Text
+    bank: Annotated[str, Meta(pattern=r"^[0-9]{4}$")]
+    branch: Annotated[str, Meta(pattern=r"^[0-9]{3}$")]
+    account_type: Literal["ordinary", "current"] = "ordinary"
+    account_number: Annotated[str, Meta(pattern=r"^[0-9]{7}$")]
+    line_end: Literal["none", "crlf"] = "crlf"
+    small_kana: Literal["large", "keep"] = "large"
+    long_vowel: Literal["hyphen", "keep"] = "hyphen"
+    insufficient_funds: Literal["retry", "invoice"] = "retry"
+
+
+class Card(Section, frozen=True, kw_only=True):
+    """Credit cards that the operator accepts (ISP-04)."""
+
+    brands: list[Literal["jcb", "visa", "mastercard", "amex", "diners"]] = [
+        "jcb",
+        "visa",
+        "mastercard",
+        "amex",
+        "diners",
+    ]
+
+
+class Server(Section, frozen=True, kw_only=True):
+    """A mail server as the subscriber's program reaches it."""
+
+    host: Text
+    port: Port
+    security: Security
+
+
+class PasswordRule(Section, frozen=True, kw_only=True):
+    """How generated passwords look and how they are kept (Dovecot scheme)."""
+
+    length: Annotated[int, Meta(ge=10, le=64)] = 14
+    scheme: Literal["ARGON2ID", "SHA512-CRYPT"] = "ARGON2ID"
+
+
+class Mail(Section, frozen=True, kw_only=True):
+    """Mail domain and servers (ISP-17); legacy clients use the two `_legacy` servers."""
+
+    domain: Text
+    imap: Server
+    pop3: Server
+    pop3_legacy: Server
+    submission: Server
+    submissions: Server
+    quota_mb: Annotated[int, Meta(ge=1, le=1_000_000)] = 5_000
+    removal_grace_days: Days = 30
+    password: PasswordRule = PasswordRule()
+
+
+class Access(Section, frozen=True, kw_only=True):
+    """Connection accounts for PPPoE (ISP-01): `USER@REALM`."""
+
+    realm: Text
+
+
+class Smtpd(Section, frozen=True, kw_only=True):
+    """The embedded submission server."""
+
+    host: Text = "127.0.0.1"
+    port: Port = 587
+    certificate: Optional = ""
+    certificate_key: Optional = ""
+    maildir: Text = "mail"
+    size_limit: Annotated[int, Meta(ge=1024)] = 26_214_400
+    smarthost: Optional = ""
+    smarthost_port: Port = 25
+    failures_before_throttle: Annotated[int, Meta(ge=1, le=100)] = 5
+    throttle_seconds: Annotated[int, Meta(ge=1, le=86_400)] = 300
+    idle_seconds: Annotated[int, Meta(ge=1, le=3_600)] = 60
+
+
+class Outbox(Section, frozen=True, kw_only=True):
+    """Where notices leave by SMTP; with an empty host they wait in the outbox."""
+
+    host: Optional = ""
+    port: Port = 25
+    security: Literal["starttls", "none"] = "none"
+    sender: Text
+
+
+class Files(Section, frozen=True, kw_only=True):
+    """Where the daily run puts bank and card files and letters to print."""
+
+    directory: Text = "out"
+
+
+class Policy(Section, frozen=True, kw_only=True):
+    """All of `isp.toml`."""
+
+    profile: Text
+    language: Literal["ja", "en"] = "ja"
+    operator: Operator
+    desk: Desk
+    numbers: Numbers = Numbers()
+    database: Database
+    calendar: CalendarPolicy = CalendarPolicy()
+    contract: ContractPolicy = ContractPolicy()
+    billing: Billing = Billing()
+    transfer: Transfer
+    card: Card = Card()
+    mail: Mail
+    access: Access
+    smtpd: Smtpd = Smtpd()
+    outbox: Outbox
+    files: Files = Files()
+
+
+def parse(text: str, source: str = "isp.toml") -> Policy:
+    """Policy from TOML text; the first wrong knob is refused by its dotted name."""
+    try:
+        return msgspec.convert(tomllib.loads(text), Policy)
+    except tomllib.TOMLDecodeError as wrong:
+        raise Refused(source, f"not valid TOML: {wrong}") from None
+    except msgspec.ValidationError as wrong:
+        why, _, where = str(wrong).partition(" - at `$.")
+        raise Refused(where.rstrip("`") or source, f"{why} ({source})") from None
+
+
+def load(path: Path) -> Policy:
+    try:
+        text = path.read_text("utf-8")
+    except FileNotFoundError:
+        raise Fault(f"no configuration at {path}: run `isp init`, or name one by --config") from None
+    except (OSError, UnicodeDecodeError) as wrong:
+        raise Fault(f"cannot read {path}: {wrong}") from None
+    return parse(text, path.name)
+
+
+def profile_names() -> list[str]:
+    """The ready profiles shipped with the package."""
+    return sorted(
+        entry.name.removesuffix(".toml")
+        for entry in files("isp").joinpath("profiles").iterdir()
+        if entry.name.endswith(".toml")
+    )
+
+
+def profile_text(name: str) -> str:
+    if name not in profile_names():
+        raise Refused("profile", f"no profile {name!r}; there are: {', '.join(profile_names())}")
+    return files("isp").joinpath("profiles", f"{name}.toml").read_text("utf-8")

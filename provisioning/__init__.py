@@ -1,0 +1,1 @@
+"""Mailboxes, passwords, submission server, setup guides, access accounts."""
