@@ -26,6 +26,7 @@ DayOfMonth = Annotated[int, Meta(ge=1, le=28)]
 Yen = Annotated[int, Meta(ge=0, le=10_000_000)]
 Days = Annotated[int, Meta(ge=0, le=366)]
 Security = Literal["ssl", "starttls", "none"]
+Brand = Literal["jcb", "visa", "mastercard", "amex", "diners"]
 
 
 class Section(Struct, frozen=True, forbid_unknown_fields=True):
@@ -72,7 +73,7 @@ class Database(Section, frozen=True, kw_only=True):
 
 
 class CalendarPolicy(Section, frozen=True, kw_only=True):
-    closed: list[date] = []
+    closed: tuple[date, ...] = ()
 
 
 class ContractPolicy(Section, frozen=True, kw_only=True):
@@ -116,13 +117,7 @@ class Transfer(Section, frozen=True, kw_only=True):
 class Card(Section, frozen=True, kw_only=True):
     """Credit cards that the operator accepts (ISP-04)."""
 
-    brands: list[Literal["jcb", "visa", "mastercard", "amex", "diners"]] = [
-        "jcb",
-        "visa",
-        "mastercard",
-        "amex",
-        "diners",
-    ]
+    brands: tuple[Brand, ...] = ("jcb", "visa", "mastercard", "amex", "diners")
 
 
 class Server(Section, frozen=True, kw_only=True):

@@ -1,0 +1,66 @@
+"""Mail domains, mailboxes and connection accounts, bound to contracts."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index
+from sqlalchemy.orm import Mapped, mapped_column
+
+from isp.database import Base
+from isp.tables import one_of
+
+
+class Domain(Base):
+    """A mail domain that the operator serves."""
+
+    __tablename__ = "domain"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    added_on: Mapped[date]
+
+
+class Mailbox(Base):
+    """A mailbox [メールボックス] of a contract; its password is kept as a hash only (ISP-01).
+
+    `suspended_by` tells an operator's suspension from one that follows the contract; a mailbox to
+    be removed stays until `remove_on`, and a removed one keeps its row, so that nobody else
+    inherits the address by accident.
+    """
+
+    __tablename__ = "mailbox"
+    __table_args__ = (
+        one_of("status", ("active", "suspended", "removed")),
+        one_of("suspended_by", ("", "operator", "contract")),
+        CheckConstraint("(status = 'suspended') = (suspended_by <> '')", name="suspension"),
+        CheckConstraint("quota_mb > 0", name="quota_mb"),
+        CheckConstraint("password_hash LIKE '{%}%'", name="password_hash"),
+        Index("ix_mailbox_contract_id", "contract_id"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    address: Mapped[str] = mapped_column(unique=True)
+    domain: Mapped[str] = mapped_column(ForeignKey("domain.name"))
+    contract_id: Mapped[int] = mapped_column(ForeignKey("contract.id"))
+    display_name: Mapped[str]
+    quota_mb: Mapped[int]
+    password_hash: Mapped[str]
+    status: Mapped[str]
+    suspended_by: Mapped[str] = mapped_column(default="", server_default="")
+    reason: Mapped[str] = mapped_column(default="", server_default="")
+    remove_on: Mapped[date | None]
+
+
+class AccessAccount(Base):
+    """The connection account of a contract [接続ID], `USER@REALM`, for PPPoE (ISP-01)."""
+
+    __tablename__ = "access_account"
+    __table_args__ = (
+        one_of("status", ("active", "suspended", "removed")),
+        CheckConstraint("password_hash LIKE '{%}%'", name="password_hash"),
+    )
+
+    contract_id: Mapped[int] = mapped_column(ForeignKey("contract.id"), primary_key=True)
+    connection_id: Mapped[str] = mapped_column(unique=True)
+    password_hash: Mapped[str]
+    status: Mapped[str]
