@@ -1,0 +1,38 @@
+"""Record numbers [番号]: a prefix from the policy and eight digits, never used twice."""
+
+from __future__ import annotations
+
+import re
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from isp.errors import Refused
+
+
+def written(prefix: str, ordinal: int) -> str:
+    """`C00000012`."""
+    return f"{prefix}{ordinal:08d}"
+
+
+def next_ordinal(session: Session, column: InstrumentedAttribute[str], prefix: str) -> int:
+    """The ordinal after the highest number in use with this prefix and form.
+
+    Numbers kept from another system (migration) count where they have our form.
+    """
+    length = len(prefix) + 8
+    highest = session.scalar(
+        select(func.max(column)).where(
+            column >= written(prefix, 0), column <= prefix + "9" * 8, func.length(column) == length
+        )
+    )
+    return int(highest.removeprefix(prefix)) + 1 if highest else 1
+
+
+def given_number(text: str, prefix: str) -> str:
+    """A number kept from another system: the prefix and 1 to 17 letters, digits or hyphens."""
+    if not re.fullmatch(re.escape(prefix) + r"[0-9A-Z-]{1,17}", text, re.ASCII):
+        raise Refused(
+            "number", f"{text!r} must be {prefix} and up to 17 digits, capitals or hyphens"
+        )
+    return text
