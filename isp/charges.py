@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from isp.month import Month
-from isp.tax import TaxClass, tax_rate
+from isp.tax import tax_rate
 
 ChargeKind = Literal[
     "monthly",
@@ -23,6 +23,8 @@ ChargeKind = Literal[
     "item",
     "adjustment",
 ]
+PenaltyTax = Literal["none", "standard"]
+"""Whether an early termination fee is taxed depends on the contract: plan data, default none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +37,11 @@ class PricePeriod:
 
 @dataclass(frozen=True, slots=True)
 class Fees:
-    """What a contract pins at conclusion; yen net. `early_fee_tax`: see formats, penalty."""
+    """What a contract pins at conclusion; yen net."""
 
     term_months: int
     early_fee: int = 0
-    early_fee_tax: Literal["none", "standard"] = "none"
+    early_fee_tax: PenaltyTax = "none"
     opening_fee: int = 0
     free_months: int = 0
     installation_fee: int = 0
@@ -104,10 +106,9 @@ def exit_charges(month: Month, leaving: Exit, fees: Fees) -> tuple[Charge, ...]:
 
     Taxed at the rate of the last charged month, in which it fell due.
     """
-    penalty: TaxClass = "standard" if fees.early_fee_tax == "standard" else "none"
     charges = []
     if leaving.early_fee:
-        rate = tax_rate(penalty, leaving.last_charged_month)
+        rate = tax_rate(fees.early_fee_tax, leaving.last_charged_month)
         charges.append(Charge("early-termination", leaving.early_fee, rate))
     if leaving.installation:
         rate = tax_rate("standard", leaving.last_charged_month)

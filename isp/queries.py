@@ -59,7 +59,7 @@ def fees_of(contract: Contract) -> Fees:
     return Fees(
         term_months=contract.term_months,
         early_fee=contract.early_fee,
-        early_fee_tax="standard" if contract.early_fee_tax == "standard" else "none",
+        early_fee_tax=contract.early_fee_tax,
         opening_fee=contract.opening_fee,
         free_months=contract.free_months,
         installation_fee=contract.installation_fee,
@@ -68,10 +68,8 @@ def fees_of(contract: Contract) -> Fees:
 
 def agreement_of(contract: Contract) -> Agreement:
     """What the rules of leaving need to know of the contract."""
-    kind = contract.customer.kind
-    assert kind == "individual" or kind == "sole-proprietor" or kind == "corporation"
     return Agreement(
-        customer_kind=kind,
+        customer_kind=contract.customer.kind,
         concluded_on=contract.concluded_on,
         charged_from=contract.charged_from,
         prices=price_periods(contract.plan),

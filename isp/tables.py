@@ -5,11 +5,21 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary, UniqueConstraint, text
+from sqlalchemy import (
+    CheckConstraint,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    Text,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+from isp.charges import PenaltyTax
 from isp.database import Base
-from isp.lifecycle import STATUSES
+from isp.legal import CustomerKind, SoldTo
+from isp.lifecycle import STATUSES, ContractStatus
 from isp.month import Month
 
 
@@ -38,7 +48,7 @@ class Customer(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     number: Mapped[str] = mapped_column(unique=True)
-    kind: Mapped[str]
+    kind: Mapped[CustomerKind] = mapped_column(Text)
     name: Mapped[str]
     kana: Mapped[str]
     email: Mapped[str]
@@ -130,11 +140,11 @@ class Plan(Base):
     line: Mapped[str]
     term_months: Mapped[int]
     early_fee: Mapped[int]
-    early_fee_tax: Mapped[str]
+    early_fee_tax: Mapped[PenaltyTax] = mapped_column(Text)
     opening_fee: Mapped[int]
     free_months: Mapped[int]
     installation_fee: Mapped[int]
-    sold_to: Mapped[str]
+    sold_to: Mapped[SoldTo] = mapped_column(Text)
     sold_until: Mapped[date | None]
     mailboxes: Mapped[int]
 
@@ -193,7 +203,7 @@ class Contract(Base):
     number: Mapped[str] = mapped_column(unique=True)
     customer_id: Mapped[int] = mapped_column(ForeignKey("customer.id"))
     plan_id: Mapped[int] = mapped_column(ForeignKey("plan.id"))
-    status: Mapped[str]
+    status: Mapped[ContractStatus] = mapped_column(Text)
     applied_on: Mapped[date]
     concluded_on: Mapped[date]
     document_received_on: Mapped[date]
@@ -202,7 +212,7 @@ class Contract(Base):
     ended_on: Mapped[date | None]
     term_months: Mapped[int]
     early_fee: Mapped[int]
-    early_fee_tax: Mapped[str]
+    early_fee_tax: Mapped[PenaltyTax] = mapped_column(Text)
     opening_fee: Mapped[int]
     free_months: Mapped[int]
     installation_fee: Mapped[int]
