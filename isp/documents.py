@@ -10,18 +10,22 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import date
 from functools import cache
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from isp.month import Month
+from isp.policy import Desk, Operator
 
 if TYPE_CHECKING:
     from jinja2 import Environment
     from jinja2.runtime import Context
     from typst import Compiler
+
+Language = Literal["ja", "en"]
 
 _UNPRINTABLE: Final = re.compile(
     "[\x00-\x1f\x7f-\x9f\u2028\u2029]+"  # controls and line breaks: a name cannot forge a line
@@ -42,25 +46,75 @@ def printable(text: str) -> str:
     return _INVISIBLE.sub("", _UNPRINTABLE.sub(" ", text))
 
 
-def yen(amount: int, language: str = "ja") -> str:
+def yen(amount: int, language: Language = "ja") -> str:
     """Whole yen as people read them: `1,234円`, in English `¥1,234`."""
     if language == "ja":
         return f"{amount:,}円"
     return f"¥{amount:,}" if amount >= 0 else f"-¥{-amount:,}"
 
 
-def day(on: date, language: str = "ja") -> str:
+def day(on: date, language: Language = "ja") -> str:
     """`2026年4月10日`, in English `10 April 2026`."""
     if language == "ja":
         return f"{on.year}年{on.month}月{on.day}日"
     return f"{on.day} {_ENGLISH_MONTHS[on.month - 1]} {on.year}"
 
 
-def month(of: Month, language: str = "ja") -> str:
+def month(of: Month, language: Language = "ja") -> str:
     """`2026年4月`, in English `April 2026`."""
     if language == "ja":
         return f"{of.year}年{of.number}月"
     return f"{_ENGLISH_MONTHS[of.number - 1]} {of.year}"
+
+
+@dataclass(frozen=True, slots=True)
+class Addressee:
+    """Whom a document is for [宛名]: 御中 after a company's name, 様 after a person's."""
+
+    number: str
+    name: str
+    postal_code: str
+    address: str
+    corporation: bool = False
+
+    def written(self, language: Language) -> dict[str, str]:
+        """As it stands in the window of the envelope."""
+        if language == "en":
+            name, number = self.name, f"Customer number {self.number}"
+        else:
+            name = f"{self.name} {'御中' if self.corporation else '様'}"
+            number = f"会員番号 {self.number}"
+        code = self.postal_code.replace("-", "")
+        return {
+            "name": name,
+            "number": number,
+            "postal_code": f"〒{code[:3]}-{code[3:]}",
+            "address": self.address,
+        }
+
+
+def letterhead(
+    addressee: Addressee, operator: Operator, desk: Desk, language: Language
+) -> dict[str, object]:
+    """What every document says of its issuer, its reader and the desk with its hours (ISP-22)."""
+    ja = language == "ja"
+    return {
+        "language": language,
+        "addressee": addressee.written(language),
+        "issuer": {
+            "name": operator.name if ja else operator.name_en,
+            "postal_code": f"〒{operator.postal_code}",
+            "address": operator.address if ja else operator.address_en,
+            "registration": f"{'登録番号' if ja else 'Registration number'} "
+            f"{operator.registration_number}",
+        },
+        "desk": {
+            "name": "サポートデスク" if ja else "Support desk",
+            "phone": desk.phone,
+            "hours": f"{'受付時間' if ja else 'Hours'} {desk.hours}",
+            "reach": " ".join(filter(None, (desk.email, desk.url))),
+        },
+    }
 
 
 @cache
