@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date, datetime
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from isp.database import Base
@@ -165,12 +165,12 @@ class Batch(Base):
     collect_on: Mapped[date]
     state: Mapped[str]
     records: Mapped[int]
-    amount: Mapped[int]
+    amount: Mapped[int] = mapped_column(BigInteger)
     file_sha256: Mapped[str] = mapped_column(unique=True)
     exported_at: Mapped[datetime]
     result_sha256: Mapped[str | None] = mapped_column(unique=True)
     settled_records: Mapped[int | None]
-    settled_amount: Mapped[int | None]
+    settled_amount: Mapped[int | None] = mapped_column(BigInteger)
 
 
 class Collection(Base):
@@ -213,7 +213,9 @@ class Payment(Base):
     __tablename__ = "payment"
     __table_args__ = (
         UniqueConstraint("source", "reference"),
-        one_of("channel", ("account-transfer", "card", "bank", "convenience-store", "post", "cash")),
+        one_of(
+            "channel", ("account-transfer", "card", "bank", "convenience-store", "post", "cash")
+        ),
         CheckConstraint("amount <> 0", name="amount"),
         Index("ix_payment_invoice_id", "invoice_id"),
     )
