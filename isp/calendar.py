@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, timezone
 from functools import cache
 
+from isp.errors import Refused
+
 TOKYO = timezone(timedelta(hours=9), "Asia/Tokyo")
 """Japan has kept UTC+9 without daylight saving since 1951, so a fixed offset is exact."""
 
@@ -14,7 +16,10 @@ TOKYO = timezone(timedelta(hours=9), "Asia/Tokyo")
 def _bank_holidays(year: int) -> frozenset[date]:
     import holidays  # late: the tables cost 0.15 s, and most commands never ask
 
-    return frozenset(holidays.country_holidays("JP", years=year, categories=("public", "bank")))
+    found = frozenset(holidays.country_holidays("JP", years=year, categories=("public", "bank")))
+    if not found:  # the tables end: without them every weekday would pass for a business day
+        raise Refused("date", f"no holidays are known for {year}; use a year from 1949 to 2099")
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +32,7 @@ class Calendar:
     closed: frozenset[date] = frozenset()
 
     def is_business_day(self, day: date) -> bool:
-        return (
-            day.weekday() < 5 and day not in self.closed and day not in _bank_holidays(day.year)
-        )
+        return day.weekday() < 5 and day not in self.closed and day not in _bank_holidays(day.year)
 
     def on_or_after(self, day: date) -> date:
         """`day`, or the next business day where it is none (ISP-07, BIZ-13)."""

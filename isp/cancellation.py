@@ -9,10 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from fractions import Fraction
+from itertools import accumulate
 
-from dateutil.relativedelta import relativedelta
-
-from isp.charges import Exit, Fees, PricePeriod, exit_charges, price_in, running_charges
+from isp.charges import Exit, Fees, PricePeriod, charges_in, price_in
 from isp.legal import CustomerKind, is_capped
 from isp.money import Rounding, rounded
 from isp.month import Month
@@ -115,24 +114,22 @@ def exit_on(agreement: Agreement, received_on: date, policy: ContractPolicy) -> 
     return Exit(last, fee, remaining_installation(agreement, counted_to))
 
 
+def _to_pay_in(
+    month: Month, agreement: Agreement, rounding: Rounding, leaving: Exit | None = None
+) -> int:
+    """Yen with tax of one month, taxed as an invoice of its own; the opening fee is left out."""
+    charges = charges_in(month, agreement.charged_from, agreement.prices, agreement.fees, leaving)
+    lines = ((charge.net, charge.tax_rate) for charge in charges if charge.kind != "opening")
+    return gross(lines, rounding)
+
+
 def still_to_pay(agreement: Agreement, leaving: Exit, since: Month, rounding: Rounding) -> int:
     """Yen with tax from `since` to the end: monthly fees, early termination fee, installation.
 
     Each month is taxed as an invoice of its own; transfer and opening fees are left out.
     """
-    total = 0
-    for month in since.until(leaving.last_charged_month):
-        charges = [
-            charge
-            for charge in running_charges(
-                month, agreement.charged_from, agreement.prices, agreement.fees
-            )
-            if charge.kind == "monthly"
-        ]
-        if month == leaving.last_charged_month:
-            charges += exit_charges(month, leaving, agreement.fees)
-        total += gross(((charge.net, charge.tax_rate) for charge in charges), rounding)
-    return total
+    months = since.until(leaving.last_charged_month)
+    return sum(_to_pay_in(month, agreement, rounding, leaving) for month in months)
 
 
 def _deadlines(received_on: date, until: date, cutoff_day: int) -> Iterator[date]:
@@ -152,13 +149,18 @@ def cheapest_day(
     cutoff, so it is enough to look at the last day of each stretch.
     """
     since = Month.of(received_on)
-    until = received_on + relativedelta(months=policy.cheapest_within_months)
-    days = (
-        CheapestDay(
-            day, still_to_pay(agreement, exit_on(agreement, day, policy), since, rounding)
+    until = (since + policy.cheapest_within_months).day(received_on.day)
+    running = (_to_pay_in(month, agreement, rounding) for month in since.until(Month.of(until)))
+    before = tuple(accumulate(running, initial=0))  # what is paid before the nth month
+
+    def on(day: date) -> CheapestDay:
+        leaving = exit_on(agreement, day, policy)
+        last = leaving.last_charged_month
+        return CheapestDay(
+            day, before[last - since] + _to_pay_in(last, agreement, rounding, leaving)
         )
-        for day in _deadlines(received_on, until, policy.cutoff_day)
-    )
+
+    days = (on(day) for day in _deadlines(received_on, until, policy.cutoff_day))
     return min(days, key=lambda day: (day.total, -day.received_on.toordinal()))
 
 

@@ -27,10 +27,10 @@ class Month:
 
     @classmethod
     def parse(cls, written: str, field: str = "month") -> Month:
-        """`2026-04`; anything else is refused naming `field`."""
+        """`2026-04`, from 1900 to 2999; anything else is refused naming `field`."""
         found = _WRITTEN.fullmatch(written)
-        if not found or not 1 <= int(found[2]) <= 12 or int(found[1]) < 1900:
-            raise Refused(field, f"{written!r} is not a month, write YYYY-MM")
+        if not found or not 1 <= int(found[2]) <= 12 or not 1900 <= int(found[1]) <= 2999:
+            raise Refused(field, f"{written!r} is not a month from 1900 to 2999, write YYYY-MM")
         return cls(int(found[1]) * 12 + int(found[2]) - 1)
 
     @property

@@ -6,8 +6,9 @@ profile file that `isp init` copies; a test holds the two together.
 
 from __future__ import annotations
 
+import re
 import tomllib
-from datetime import date, time
+from datetime import date, datetime, time
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Literal
@@ -18,13 +19,14 @@ from msgspec import Meta, Struct
 from isp.errors import Fault, Refused
 from isp.money import Rounding
 
-Text = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
-Optional = Annotated[str, Meta(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
-Prefix = Annotated[str, Meta(pattern=r"^[A-Z]{1,3}$")]
+Text = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
+Optional = Annotated[str, Meta(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
+Prefix = Annotated[str, Meta(pattern=r"^[A-Z]{1,3}\Z")]
 Port = Annotated[int, Meta(ge=1, le=65535)]
 DayOfMonth = Annotated[int, Meta(ge=1, le=28)]
 Yen = Annotated[int, Meta(ge=0, le=10_000_000)]
 Days = Annotated[int, Meta(ge=0, le=366)]
+TimeOfDay = Annotated[time, Meta(tz=False)]
 Security = Literal["ssl", "starttls", "none"]
 Brand = Literal["jcb", "visa", "mastercard", "amex", "diners"]
 
@@ -38,8 +40,8 @@ class Operator(Section, frozen=True, kw_only=True):
 
     name: Text
     name_en: Text
-    registration_number: Annotated[str, Meta(pattern=r"^T[0-9]{13}$")]
-    postal_code: Annotated[str, Meta(pattern=r"^[0-9]{3}-[0-9]{4}$")]
+    registration_number: Annotated[str, Meta(pattern=r"^T[0-9]{13}\Z")]
+    postal_code: Annotated[str, Meta(pattern=r"^[0-9]{3}-[0-9]{4}\Z")]
     address: Text
     address_en: Text
 
@@ -49,8 +51,8 @@ class Desk(Section, frozen=True, kw_only=True):
 
     phone: Text
     email: Text
-    opens: time
-    closes: time
+    opens: TimeOfDay
+    closes: TimeOfDay
     url: Optional = ""
 
     @property
@@ -102,12 +104,12 @@ class Transfer(Section, frozen=True, kw_only=True):
     day: DayOfMonth = 23
     fee: Yen = 200
     export_day: DayOfMonth = 8
-    consignor_code: Annotated[str, Meta(pattern=r"^[0-9]{10}$")]
+    consignor_code: Annotated[str, Meta(pattern=r"^[0-9]{10}\Z")]
     consignor_name: Text
-    bank: Annotated[str, Meta(pattern=r"^[0-9]{4}$")]
-    branch: Annotated[str, Meta(pattern=r"^[0-9]{3}$")]
+    bank: Annotated[str, Meta(pattern=r"^[0-9]{4}\Z")]
+    branch: Annotated[str, Meta(pattern=r"^[0-9]{3}\Z")]
     account_type: Literal["ordinary", "current"] = "ordinary"
-    account_number: Annotated[str, Meta(pattern=r"^[0-9]{7}$")]
+    account_number: Annotated[str, Meta(pattern=r"^[0-9]{7}\Z")]
     line_end: Literal["none", "crlf"] = "crlf"
     small_kana: Literal["large", "keep"] = "large"
     long_vowel: Literal["hyphen", "keep"] = "hyphen"
@@ -207,22 +209,30 @@ class Policy(Section, frozen=True, kw_only=True):
     files: Files = Files()
 
 
+_NAMED = re.compile(r"(?:missing required|contains unknown) field `(.+?)`")
+
+
 def parse(text: str, source: str = "isp.toml") -> Policy:
     """Policy from TOML text; the first wrong knob is refused by its dotted name."""
     try:
-        return msgspec.convert(tomllib.loads(text), Policy)
+        # TOML has dates and times of its own: a quoted one is a mistake, not another spelling
+        return msgspec.convert(tomllib.loads(text), Policy, builtin_types=(date, datetime, time))
     except tomllib.TOMLDecodeError as wrong:
         raise Refused(source, f"not valid TOML: {wrong}") from None
     except msgspec.ValidationError as wrong:
-        why, _, where = str(wrong).partition(" - at `$.")
-        raise Refused(where.rstrip("`") or source, f"{why} ({source})") from None
+        why, _, section = str(wrong).partition(" - at `$.")
+        knob = _NAMED.search(why)
+        dotted = [section.rstrip("`"), knob[1] if knob else ""]
+        raise Refused(".".join(filter(None, dotted)) or source, f"{why} ({source})") from None
 
 
 def load(path: Path) -> Policy:
     try:
         text = path.read_text("utf-8")
     except FileNotFoundError:
-        raise Fault(f"no configuration at {path}: run `isp init`, or name one by --config") from None
+        raise Fault(
+            f"no configuration at {path}: run `isp init`, or name one by --config"
+        ) from None
     except (OSError, UnicodeDecodeError) as wrong:
         raise Fault(f"cannot read {path}: {wrong}") from None
     return parse(text, path.name)
