@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from datetime import date
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import CheckConstraint, ForeignKey, Index, Text
+from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from isp.database import Base
-from isp.tables import one_of
+from isp.tables import Contract, one_of
+from provisioning.wanted import Status, SuspendedBy
 
 
 class Domain(Base):
@@ -45,10 +46,12 @@ class Mailbox(Base):
     display_name: Mapped[str]
     quota_mb: Mapped[int]
     password_hash: Mapped[str]
-    status: Mapped[str]
-    suspended_by: Mapped[str] = mapped_column(default="", server_default="")
+    status: Mapped[Status] = mapped_column(Text)
+    suspended_by: Mapped[SuspendedBy] = mapped_column(Text, default="", server_default="")
     reason: Mapped[str] = mapped_column(default="", server_default="")
     remove_on: Mapped[date | None]
+
+    contract: Mapped[Contract] = relationship()
 
 
 class AccessAccount(Base):
@@ -63,4 +66,6 @@ class AccessAccount(Base):
     contract_id: Mapped[int] = mapped_column(ForeignKey("contract.id"), primary_key=True)
     connection_id: Mapped[str] = mapped_column(unique=True)
     password_hash: Mapped[str]
-    status: Mapped[str]
+    status: Mapped[Status] = mapped_column(Text)
+
+    contract: Mapped[Contract] = relationship()

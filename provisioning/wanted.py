@@ -1,0 +1,96 @@
+"""What mailboxes and connection accounts should be, given the contracts as they stand [状態の突合].
+
+Asked every night about everything, so that a missed event heals by itself (ISP-01, ALL-02). What an
+operator has suspended stays suspended; what is removed stays removed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Literal, get_args
+
+from isp.lifecycle import ContractStatus
+
+Status = Literal["active", "suspended", "removed"]
+SuspendedBy = Literal["", "operator", "contract"]
+Act = Literal["suspend", "resume", "schedule", "remove"]
+ACTS: tuple[Act, ...] = get_args(Act)
+
+
+@dataclass(frozen=True, slots=True)
+class ContractState:
+    """What of a contract decides about its mailboxes; `ended_on` is the last day of service."""
+
+    status: ContractStatus
+    ended_on: date | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MailboxState:
+    """What of a mailbox is decided: `remove_on` is the first day on which it is to be gone."""
+
+    status: Status
+    suspended_by: SuspendedBy = ""
+    remove_on: date | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One thing to do; `remove_on` comes with `schedule` only."""
+
+    act: Act
+    remove_on: date | None = None
+
+
+def removal_day(ended_on: date, grace_days: int) -> date:
+    """Mailboxes outlive their contract by the days of grace, so that mail can still be fetched."""
+    return ended_on + timedelta(days=grace_days)
+
+
+def for_mailbox(
+    contract: ContractState, mailbox: MailboxState, today: date, grace_days: int
+) -> Action | None:
+    """The one thing to do about a mailbox tonight, or nothing.
+
+    A day of removal that has been set is kept, whoever set it: the member has been told. An
+    application to leave lifts no suspension; the desk may.
+    """
+    if mailbox.status == "removed":
+        return None
+    remove_on = mailbox.remove_on
+    if remove_on is None and contract.ended_on is not None:
+        remove_on = removal_day(contract.ended_on, grace_days)
+    if remove_on is not None and remove_on <= today:
+        return Action("remove")
+    if remove_on != mailbox.remove_on:
+        return Action("schedule", remove_on)
+    if contract.status == "suspended" and mailbox.status == "active":
+        return Action("suspend")
+    if contract.status in ("applied", "active") and mailbox.suspended_by == "contract":
+        return Action("resume")
+    return None
+
+
+def for_access(contract: ContractState, status: Status) -> Action | None:
+    """The one thing to do about a connection account: it has no grace, the line ends on the day."""
+    if status == "removed":
+        return None
+    if contract.ended_on is not None:
+        return Action("remove")
+    if contract.status == "suspended" and status == "active":
+        return Action("suspend")
+    if contract.status in ("applied", "active") and status == "suspended":
+        return Action("resume")
+    return None
+
+
+def after(mailbox: MailboxState, action: Action) -> MailboxState:
+    """The mailbox once the action is done."""
+    if action.act == "suspend":
+        return MailboxState("suspended", "contract", mailbox.remove_on)
+    if action.act == "resume":
+        return MailboxState("active", "", mailbox.remove_on)
+    if action.act == "schedule":
+        return MailboxState(mailbox.status, mailbox.suspended_by, action.remove_on)
+    return MailboxState("removed", "", mailbox.remove_on)
