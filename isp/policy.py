@@ -171,6 +171,10 @@ class Smtpd(Section, frozen=True, kw_only=True):
     failures_before_throttle: Annotated[int, Meta(ge=1, le=100)] = 5
     throttle_seconds: Annotated[int, Meta(ge=1, le=86_400)] = 300
     idle_seconds: Annotated[int, Meta(ge=1, le=3_600)] = 60
+    failure_delay_seconds: Annotated[int, Meta(ge=0, le=30)] = 2
+    connections: Annotated[int, Meta(ge=1, le=10_000)] = 200
+    connections_per_client: Annotated[int, Meta(ge=1, le=10_000)] = 20
+    recipient_limit: Annotated[int, Meta(ge=100, le=1_000)] = 100
 
 
 class Outbox(Section, frozen=True, kw_only=True):
