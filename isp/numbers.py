@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from isp.errors import Refused
@@ -18,8 +18,12 @@ def written(prefix: str, ordinal: int) -> str:
 def next_ordinal(session: Session, column: InstrumentedAttribute[str], prefix: str) -> int:
     """The ordinal after the highest number in use with this prefix and form.
 
-    Numbers kept from another system (migration) count where they have our form.
+    Numbers kept from another system (migration) count where they have our form. The table stays
+    locked to the end of the transaction, so that two operators never get the same number.
     """
+    if session.get_bind().dialect.name == "postgresql":
+        table = column.class_.__tablename__
+        session.execute(text(f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE"))
     length = len(prefix) + 8
     highest = session.scalar(
         select(func.max(column)).where(
@@ -29,10 +33,10 @@ def next_ordinal(session: Session, column: InstrumentedAttribute[str], prefix: s
     return int(highest.removeprefix(prefix)) + 1 if highest else 1
 
 
-def given_number(text: str, prefix: str) -> str:
+def given_number(number: str, prefix: str) -> str:
     """A number kept from another system: the prefix and 1 to 17 letters, digits or hyphens."""
-    if not re.fullmatch(re.escape(prefix) + r"[0-9A-Z-]{1,17}", text, re.ASCII):
+    if not re.fullmatch(re.escape(prefix) + r"[0-9A-Z-]{1,17}", number, re.ASCII):
         raise Refused(
-            "number", f"{text!r} must be {prefix} and up to 17 digits, capitals or hyphens"
+            "number", f"{number!r} must be {prefix} and up to 17 digits, capitals or hyphens"
         )
-    return text
+    return number

@@ -29,6 +29,6 @@ class Shift:
     @cached_property
     def seal(self) -> Seal:
         """The key that seals bank accounts, read from its file when it is first needed."""
-        from isp.sealing import read_seal
+        from isp.sealing import Seal
 
-        return read_seal(self.root / self.policy.database.key_file)
+        return Seal(self.root / self.policy.database.key_file)

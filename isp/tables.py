@@ -168,6 +168,8 @@ class Contract(Base):
     """A member's contract for a plan [契約]; term and fees are pinned at conclusion.
 
     `charged_from` is the month of `opened_on` (ISP-02), kept as a column for the bill run.
+    `term_number` is the term that the daily run last recorded, `renewal_announced` the renewal
+    month that the member was last told of: both keep each thing from being done twice.
     """
 
     __tablename__ = "contract"
@@ -216,6 +218,8 @@ class Contract(Base):
     opening_fee: Mapped[int]
     free_months: Mapped[int]
     installation_fee: Mapped[int]
+    term_number: Mapped[int] = mapped_column(default=1, server_default="1")
+    renewal_announced: Mapped[Month | None]
 
     customer: Mapped[Customer] = relationship()
     plan: Mapped[Plan] = relationship()

@@ -243,6 +243,8 @@ def _contract() -> None:
         sa.Column("opening_fee", sa.Integer(), nullable=False),
         sa.Column("free_months", sa.Integer(), nullable=False),
         sa.Column("installation_fee", sa.Integer(), nullable=False),
+        sa.Column("term_number", sa.Integer(), server_default="1", nullable=False),
+        sa.Column("renewal_announced", db.MonthColumn(), nullable=True),
         sa.CheckConstraint(
             "(status IN ('ended', 'withdrawn')) = (ended_on IS NOT NULL)",
             name=op.f("ck_contract_ended_on"),

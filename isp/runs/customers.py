@@ -1,0 +1,320 @@
+"""Members [会員]: taken on one by one or from a file, changed with history, and how they pay."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import insert, select
+from sqlalchemy.orm import Session
+
+from isp import identity
+from isp.banks import BankAccount
+from isp.cards import Card
+from isp.errors import Refused
+from isp.journal import kept, record
+from isp.numbers import given_number, next_ordinal, written
+from isp.outbox import post
+from isp.queries import current_method, customer_named
+from isp.shift import Shift
+from isp.tables import CUSTOMER_KINDS, Address, Customer, Journal, PaymentMethod
+
+Method = BankAccount | Card | None
+"""An account to draw on, a card to charge, or neither: paid by invoice."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewCustomer:
+    """What a new member gives, as written; `number` is kept when given (migration)."""
+
+    name: str
+    kana: str
+    kind: str
+    email: str
+    phone: str
+    postal_code: str
+    address: str
+    corporate_number: str = ""
+    number: str = ""
+    language: str = "ja"
+    no_number_because: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedCustomer:
+    """A new member whose every field has passed its rule, in the form that is stored."""
+
+    number: str | None
+    columns: Mapping[str, Any]
+    postal_code: str
+    address: str
+
+
+def checked(new: NewCustomer, shift: Shift) -> CheckedCustomer:
+    """Every field by its rule; the first that breaks one is refused by name (ALL-04)."""
+    if new.kind not in CUSTOMER_KINDS:
+        raise Refused("kind", f"{new.kind!r} is none of {', '.join(CUSTOMER_KINDS)}")
+    if new.language not in ("ja", "en"):
+        raise Refused("language", f"{new.language!r} is neither ja nor en")
+    corporate_number = None
+    if new.kind == "corporation":
+        if new.corporate_number:
+            corporate_number = identity.corporate_number(new.corporate_number)
+        elif not new.no_number_because:
+            raise Refused("corporate_number", "a corporation gives its 13 digits, or says why not")
+    elif new.corporate_number or new.no_number_because:
+        raise Refused("corporate_number", f"is for corporations, the customer is {new.kind}")
+    prefix = shift.policy.numbers.customer
+    columns = {
+        "kind": new.kind,
+        "name": identity.name(new.name),
+        "kana": identity.kana(new.kana),
+        "email": identity.email(new.email),
+        "phone": identity.phone(new.phone),
+        "corporate_number": corporate_number,
+        "no_number_because": new.no_number_because and identity.name(new.no_number_because),
+        "language": new.language,
+        "joined_on": shift.day.today,
+    }
+    return CheckedCustomer(
+        given_number(new.number, prefix) if new.number else None,
+        columns,
+        identity.postal_code(new.postal_code),
+        identity.address(new.address),
+    )
+
+
+def add_customers(
+    session: Session, shift: Shift, taken_on: Sequence[CheckedCustomer]
+) -> list[tuple[int, str]]:
+    """Take on members, one or a hundred thousand: (id, number) in the order given.
+
+    Numbers already in use are refused by the caller's check or by the database.
+    """
+    prefix = shift.policy.numbers.customer
+    ordinal = next_ordinal(session, Customer.number, prefix)
+    own = {customer.number for customer in taken_on if customer.number}
+    numbers = []
+    for customer in taken_on:
+        while customer.number is None and written(prefix, ordinal) in own:
+            ordinal += 1
+        numbers.append(customer.number or written(prefix, ordinal))
+        ordinal += customer.number is None
+    rows = [
+        {**customer.columns, "number": number}
+        for customer, number in zip(taken_on, numbers, strict=True)
+    ]
+    ids = session.scalars(
+        insert(Customer).returning(Customer.id, sort_by_parameter_order=True), rows
+    ).all()
+    session.execute(
+        insert(Address),
+        [
+            {
+                "customer_id": id,
+                "kind": "contract",
+                "postal_code": customer.postal_code,
+                "address": customer.address,
+            }
+            for id, customer in zip(ids, taken_on, strict=True)
+        ],
+    )
+    _record_all(session, shift, "customer.added", rows, numbers)
+    return list(zip(ids, numbers, strict=True))
+
+
+def _record_all(
+    session: Session,
+    shift: Shift,
+    act: str,
+    rows: Iterable[Mapping[str, Any]],
+    numbers: Iterable[str],
+) -> None:
+    common = {
+        "at": shift.day.now,
+        "business_date": shift.day.today,
+        "actor": shift.actor,
+        "act": act,
+        "before": None,
+    }
+    session.execute(
+        insert(Journal),
+        [
+            {**common, "subject": number, "after": kept(row)}
+            for row, number in zip(rows, numbers, strict=True)
+        ],
+    )
+
+
+def customer_json(session: Session, customer: Customer) -> dict[str, Any]:
+    """The registered data as the desk sees it (ISP-08)."""
+    places = {address.kind: address for address in customer.addresses}
+    billing = places.get("billing")
+    method = current_method(session, customer.id)
+    return {
+        "number": customer.number,
+        "kind": customer.kind,
+        "name": customer.name,
+        "kana": customer.kana,
+        "email": customer.email,
+        "phone": customer.phone,
+        "postal_code": places["contract"].postal_code,
+        "address": places["contract"].address,
+        "billing_postal_code": billing.postal_code if billing else None,
+        "billing_address": billing.address if billing else None,
+        "corporate_number": customer.corporate_number,
+        "no_number_because": customer.no_number_because or None,
+        "language": customer.language,
+        "joined_on": customer.joined_on,
+        "payment_method": method_json(method) if method else None,
+    }
+
+
+def method_json(method: PaymentMethod) -> dict[str, Any]:
+    """A payment method without what is secret: of a card the last four digits (ISP-04)."""
+    shown: dict[str, Any] = {
+        "kind": method.kind,
+        "from": method.valid_from,
+        "until": method.valid_until,
+    }
+    if method.kind == "account-transfer":
+        shown |= {"bank": method.bank, "branch": method.branch, "mandate": method.mandate}
+    if method.kind == "card":
+        shown |= {
+            "brand": method.card_brand,
+            "last4": method.card_last4,
+            "expires": method.card_expires,
+        }
+    return shown
+
+
+_PLAIN_FIELDS = {
+    "name": identity.name,
+    "kana": identity.kana,
+    "email": identity.email,
+    "phone": identity.phone,
+}
+
+
+def set_customer(
+    session: Session, shift: Shift, number: str, changes: Mapping[str, str]
+) -> Customer:
+    """Change registered data; who, when, before and after are kept (ISP-08), and the member told.
+
+    Documents already made keep what they said.
+    """
+    customer = customer_named(session, number)
+    before = customer_json(session, customer)
+    for field, value in changes.items():
+        if field in _PLAIN_FIELDS:
+            setattr(customer, field, _PLAIN_FIELDS[field](value))
+        elif field == "language":
+            if value not in ("ja", "en"):
+                raise Refused("language", f"{value!r} is neither ja nor en")
+            customer.language = value
+        elif field == "corporate_number":
+            if customer.kind != "corporation":
+                raise Refused(field, f"is for corporations, the customer is {customer.kind}")
+            customer.corporate_number = identity.corporate_number(value)
+    for kind, prefix in (("contract", ""), ("billing", "billing_")):
+        _set_address(
+            customer, kind, changes.get(f"{prefix}postal_code"), changes.get(f"{prefix}address")
+        )
+    session.flush()
+    after = customer_json(session, customer)
+    changed = {field for field in after if after[field] != before[field]}
+    if changed:
+        record(
+            session,
+            shift,
+            "customer.changed",
+            number,
+            before={field: before[field] for field in changed},
+            after={field: after[field] for field in changed},
+        )
+        post(
+            session,
+            shift,
+            "data-changed",
+            customer,
+            f"{number}/{shift.day.now.isoformat()}",
+            {"changed_on": shift.day.today, "changed": tuple(sorted(changed))},
+        )
+    return customer
+
+
+def _set_address(
+    customer: Customer, kind: str, postal_code: str | None, address: str | None
+) -> None:
+    if postal_code is None and address is None:
+        return
+    place = next((place for place in customer.addresses if place.kind == kind), None)
+    if place is None:
+        if postal_code is None or address is None:
+            raise Refused(f"{kind}_address", "give postcode and address together")
+        place = Address(kind=kind)
+        customer.addresses.append(place)
+    if postal_code is not None:
+        place.postal_code = identity.postal_code(postal_code)
+    if address is not None:
+        place.address = identity.address(address)
+
+
+def method_columns(method: Method, shift: Shift) -> dict[str, Any]:
+    """A payment method as it is stored: the account sealed, of a card no number (ISP-04)."""
+    if isinstance(method, BankAccount):
+        return {
+            "kind": "account-transfer",
+            "mandate": "active",
+            "bank": method.bank,
+            "branch": method.branch,
+            "sealed_account": shift.seal.seal(method.to_json()),
+        }
+    if isinstance(method, Card):
+        return {
+            "kind": "card",
+            "mandate": "none",
+            "card_token": method.token,
+            "card_brand": method.brand,
+            "card_last4": method.last4,
+            "card_expires": method.expires,
+            "holder": method.holder,
+        }
+    return {"kind": "invoice", "mandate": "none"}
+
+
+def set_payment_method(
+    session: Session, shift: Shift, number: str, method: Method
+) -> PaymentMethod:
+    """From today on the member pays this way; the method before stays as history (ISP-03)."""
+    customer = customer_named(session, number)
+    before = current_method(session, customer.id)
+    if before is not None:
+        before.valid_until = max(shift.day.today, before.valid_from)
+        session.flush()
+    columns = method_columns(method, shift)
+    new = PaymentMethod(customer_id=customer.id, valid_from=shift.day.today, **columns)
+    session.add(new)
+    session.flush()
+    record(
+        session,
+        shift,
+        "payment-method.set",
+        number,
+        before=method_json(before) if before else None,
+        after=method_json(new),
+    )
+    return new
+
+
+def payment_methods(session: Session, number: str) -> list[PaymentMethod]:
+    """All payment methods of a member, the current one last (ISP-03)."""
+    customer = customer_named(session, number)
+    return list(
+        session.scalars(
+            select(PaymentMethod)
+            .where(PaymentMethod.customer_id == customer.id)
+            .order_by(PaymentMethod.id)
+        )
+    )

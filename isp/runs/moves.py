@@ -1,0 +1,68 @@
+"""Moving house [移転]: an address change where the new building has the line (ISP-18)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from isp import identity
+from isp.journal import record
+from isp.outbox import post
+from isp.queries import contract_named
+from isp.runs.contracts import quote_for, quote_json
+from isp.runs.customers import set_customer
+from isp.shift import Shift
+
+
+def move_house(
+    session: Session,
+    shift: Shift,
+    number: str,
+    *,
+    postal_code: str,
+    address: str,
+    line_available: bool,
+) -> dict[str, Any]:
+    """Move a contract to a new address, the term running on; or tell that it cannot move.
+
+    Where the new building has no line, nothing changes: the member is told what leaving would
+    cost under the ordinary rules, and when it is cheapest.
+    """
+    contract = contract_named(session, number)
+    place = {
+        "postal_code": identity.postal_code(postal_code),
+        "address": identity.address(address),
+    }
+    answer: dict[str, Any] = {"number": number, "moved": line_available, **place}
+    if line_available:
+        set_customer(session, shift, contract.customer.number, place)
+        record(session, shift, "contract.moved", number, after=place)
+        post(
+            session,
+            shift,
+            "moved",
+            contract.customer,
+            f"{number}/{shift.day.today}",
+            {"contract_number": number, "moved_on": shift.day.today, **place},
+        )
+        return {**answer, "leaving": None}
+    quote = quote_for(shift, contract, shift.day.today)
+    record(session, shift, "contract.move-impossible", number, after=place)
+    post(
+        session,
+        shift,
+        "move-impossible",
+        contract.customer,
+        f"{number}/{shift.day.today}",
+        {
+            "contract_number": number,
+            **place,
+            "early_fee": quote.early_termination_fee,
+            "installation": quote.installation,
+            "total": quote.total,
+            "cheapest_day": quote.cheapest.received_on,
+            "cheapest_total": quote.cheapest.total,
+        },
+    )
+    return {**answer, "leaving": quote_json(contract, quote, complete=True)}
