@@ -27,6 +27,7 @@ from isp.month import Month
 MIGRATIONS = Path(__file__).parent / "migrations"
 REVISION_TABLE = "isp_revision"
 """Where Alembic keeps the revision; a name of our own tells our backups from foreign files."""
+READ_REVISION = f"SELECT version_num FROM {REVISION_TABLE}"  # noqa: S608 - a constant
 
 
 class MonthColumn(TypeDecorator[Month]):
@@ -238,8 +239,6 @@ _POSTGRESQL_FAULTS = {
     "40P01": "two programs waited for one another; nothing was changed, try again",
     "40001": "another program changed the same rows; nothing was changed, try again",
     "53100": "the disk of the server is full; nothing was changed",
-    "53300": "the server has no free connection; try again later",
-    "3D000": "it does not exist on the server; make it with `createdb`",
 }
 
 
@@ -248,6 +247,9 @@ def _translate(context: ExceptionContext) -> None:
     error = context.original_exception
     if isinstance(error, sqlite3.Error):
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the low byte is the primary code
+        told = context.connection and context.connection.info.get("isp_reading")
+        if code == sqlite3.SQLITE_READONLY and told:
+            return  # our own ban: a report that writes is a defect of the program
         if code in _SQLITE_FAULTS:
             name = context.engine.url.database if context.engine else "the file"
             raise Fault(f"database: {name}: {_SQLITE_FAULTS[code]}") from error
@@ -276,7 +278,7 @@ def revision(engine: Engine) -> str | None:
     """The revision of the database, or None where it has no tables yet."""
     try:
         with reading(engine).connect() as connection:
-            found = connection.exec_driver_sql(f"SELECT version_num FROM {REVISION_TABLE}").scalar()
+            found = connection.exec_driver_sql(READ_REVISION).scalar()
             return None if found is None else str(found)
     except (OperationalError, ProgrammingError):  # no such table; the rest became a Fault
         return None
@@ -337,6 +339,11 @@ def _foreign_keys_off(connection: Connection) -> Iterator[None]:
 # One job at a time --------------------------------------------------------------------------------
 
 
+def lock_name(job: str) -> str:
+    """The name under which PostgreSQL's advisory locks know a job."""
+    return f"isp {job}"
+
+
 @contextmanager
 def job_lock(engine: Engine, job: str) -> Iterator[None]:
     """Hold the only permission to run `job` on this database; a second one is refused at once.
@@ -350,7 +357,7 @@ def job_lock(engine: Engine, job: str) -> Iterator[None]:
             connection = connection.execution_options(isolation_level="AUTOCOMMIT")
             connection.detach()  # closed at the end, not pooled: the lock goes with it
             taken = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))"
-            if not connection.exec_driver_sql(taken, (f"isp {job}",)).scalar():
+            if not connection.exec_driver_sql(taken, (lock_name(job),)).scalar():
                 raise busy
             yield
         return
