@@ -1,0 +1,477 @@
+"""Setup guides [設定ガイド]: every step of a mail program with the member's own values (ISP-17).
+
+A client is one file in `provisioning/clients/`; what all guides say alike stands in
+`templates/guides/words.toml`. Their texts hold placeholders such as `{address}`, filled in by plain
+substitution: nothing in a file, and nothing in a member's name, is ever executed. No guide carries
+a password; the letter does (ISP-01).
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from importlib.resources import files
+from types import SimpleNamespace
+from typing import Annotated, Final, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from isp.documents import Language, environment, pdf, printable
+from isp.errors import Refused
+from isp.policy import Desk, Mail, Operator, Security, Server
+
+Protocol = Literal["imap", "pop3"]
+Kind = Literal["mail", "connection"]
+
+OPERATOR_WORDS: Final = frozenset({"operator", "tick", "untick", "password_source"})
+MEMBER_WORDS: Final = frozenset({"address", "username", "display_name"})
+SERVER_WORDS: Final = ("host", "port", "security", "ssl", "tls")
+"""Of each server: `{pop_host}`, `{smtp_port}` ...; `ssl` is the box for encryption from the first
+byte, which old programs have, `tls` the switch for encryption of any kind."""
+
+_PLACEHOLDER: Final = re.compile(r"\{([a-z_]+)\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A server to fetch mail from [受信サーバー]."""
+
+    protocol: Protocol
+    host: str
+    port: int
+    security: Security
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """The server that takes mail to send [送信サーバー], always with authentication."""
+
+    host: str
+    port: int
+    security: Security
+    authentication: Literal["password"] = "password"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a member enters for one mailbox [設定内容]; the best way to fetch mail comes first."""
+
+    address: str
+    username: str
+    display_name: str
+    incoming: tuple[Incoming, ...]
+    outgoing: Outgoing
+
+
+def _incoming(protocol: Protocol, server: Server) -> Incoming:
+    return Incoming(protocol, server.host, server.port, server.security)
+
+
+def settings_for(address: str, display_name: str, mail: Mail, *, legacy: bool) -> Settings:
+    """The user name is the whole address; mail leaves through the submission port, 587 (ISP-17).
+
+    Programs of today get IMAP, then POP3. Those out of support [サポート終了] know no encryption
+    that servers still speak: POP3 as `mail.pop3_legacy` has it, submission without encryption.
+    """
+    submission = mail.submission
+    if legacy:
+        incoming: tuple[Incoming, ...] = (_incoming("pop3", mail.pop3_legacy),)
+        outgoing = Outgoing(submission.host, submission.port, "none")
+    else:
+        incoming = (_incoming("imap", mail.imap), _incoming("pop3", mail.pop3))
+        outgoing = Outgoing(submission.host, submission.port, submission.security)
+    return Settings(address, address, display_name, incoming, outgoing)
+
+
+Text = Annotated[str, Meta(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f\x7f]*$")]
+
+
+class Record(Struct, frozen=True, forbid_unknown_fields=True):
+    """Base of what a client's file holds: an unknown key is an error, never silently ignored."""
+
+
+class Wording(Record, frozen=True):
+    """A text in both languages (ALL-05)."""
+
+    ja: Text
+    en: Text
+
+    def said(self, language: Language) -> str:
+        return self.ja if language == "ja" else self.en
+
+
+class Menu(Record, frozen=True):
+    """The way to a screen as the program writes it in each language, one word a click."""
+
+    ja: tuple[Text, ...]
+    en: tuple[Text, ...]
+
+
+class Entry(Record, frozen=True):
+    """A field of a screen and what goes into it; a value that needs no translation is one text."""
+
+    label: Wording
+    value: Text | Wording
+
+
+class Instruction(Record, frozen=True):
+    """One step as the file has it, placeholders still in it."""
+
+    path: Menu
+    text: Wording
+    fields: tuple[Entry, ...] = ()
+
+
+class Client(Record, frozen=True, kw_only=True):
+    """A program that members set up; `aliases` are further keys that find it.
+
+    A legacy client says since when it is out of support and names a modern one instead.
+    """
+
+    key: Text
+    title: Wording
+    kind: Kind
+    legacy: bool
+    steps: Annotated[tuple[Instruction, ...], Meta(min_length=1)]
+    aliases: tuple[Text, ...] = ()
+    support_ended: Wording | None = None
+    modern: Text | None = None
+
+
+def placeholders(*, legacy: bool) -> frozenset[str]:
+    """The placeholders that a client's file may use; a legacy client has no IMAP."""
+    servers = ("pop", "smtp") if legacy else ("imap", "pop", "smtp")
+    of_servers = {f"{server}_{word}" for server in servers for word in SERVER_WORDS}
+    return OPERATOR_WORDS | MEMBER_WORDS | of_servers
+
+
+def _texts(client: Client) -> Iterator[str]:
+    for step in client.steps:
+        yield from (*step.path.ja, *step.path.en, step.text.ja, step.text.en)
+        for entry in step.fields:
+            yield from (entry.label.ja, entry.label.en)
+            yield from (
+                (entry.value,) if isinstance(entry.value, str) else (entry.value.ja, entry.value.en)
+            )
+
+
+def _refuse_unknown_placeholders(client: Client, file: str) -> None:
+    known = placeholders(legacy=client.legacy)
+    for text in _texts(client):
+        for position, piece in enumerate(_PLACEHOLDER.split(text)):
+            if position % 2 and piece not in known:
+                names = ", ".join(sorted(known))
+                raise Refused(file, f"unknown placeholder {{{piece}}}; there are: {names}")
+            if not position % 2 and ("{" in piece or "}" in piece):
+                raise Refused(file, f"a brace is not part of a placeholder in {text!r}")
+
+
+def client_from(key: str, text: str) -> Client:
+    """The client that the TOML `text` of `clients/KEY.toml` describes; refused with its file's name."""
+    file = f"clients/{key}.toml"
+    try:
+        client = msgspec.convert({**tomllib.loads(text), "key": key}, Client)
+    except tomllib.TOMLDecodeError as wrong:
+        raise Refused(file, f"not valid TOML: {wrong}") from None
+    except msgspec.ValidationError as wrong:
+        raise Refused(file, str(wrong)) from None
+    if client.legacy != (client.support_ended is not None and client.modern is not None):
+        raise Refused(
+            file, "`support_ended` and `modern` go with `legacy = true`, and only with it"
+        )
+    _refuse_unknown_placeholders(client, file)
+    return client
+
+
+def _by_name(found: Mapping[str, Client]) -> dict[str, Client]:
+    """Every key and alias with its client; refused where two share one."""
+    named = dict(found)
+    for client in found.values():
+        file = f"clients/{client.key}.toml"
+        for alias in client.aliases:
+            if named.setdefault(alias, client) is not client:
+                raise Refused(file, f"the alias {alias!r} belongs to {named[alias].key!r}")
+        if client.modern is not None and (
+            client.modern not in found or found[client.modern].legacy
+        ):
+            raise Refused(file, f"modern: no client {client.modern!r} that is still supported")
+    return named
+
+
+@cache
+def clients() -> tuple[Client, ...]:
+    """Every program that there is a guide for, sorted by key."""
+    folder = files("provisioning").joinpath("clients")
+    found = {
+        file.name.removesuffix(".toml"): file
+        for file in folder.iterdir()
+        if file.name.endswith(".toml")
+    }
+    return tuple(client_from(key, found[key].read_text("utf-8")) for key in sorted(found))
+
+
+@cache
+def _named() -> dict[str, Client]:
+    return _by_name({client.key: client for client in clients()})
+
+
+def client_of(key: str) -> Client:
+    """The client of a key or an alias; an unknown one is refused with the keys that there are."""
+    client = _named().get(key.casefold())
+    if client is None:
+        keys = ", ".join(each.key for each in clients())
+        raise Refused("client", f"no guide for {printable(key)!r}; there are: {keys}")
+    return client
+
+
+@cache
+def words(language: Language) -> SimpleNamespace:
+    """What all guides say alike in `language`."""
+    text = files("templates").joinpath("guides", "words.toml").read_text("utf-8")
+    return SimpleNamespace(
+        **msgspec.convert(tomllib.loads(text), dict[str, dict[str, str]])[language]
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A field of a screen and what goes into it; `typed` where the member types it in letters."""
+
+    label: str
+    value: str
+    typed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One screen [手順]: the way to it, what to do there, and what to enter."""
+
+    path: tuple[str, ...]
+    fields: tuple[Field, ...]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Alternative:
+    """The supported program to use instead [代わりのソフト]."""
+
+    client: str
+    title: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Guide:
+    """One client's steps for one member; `warning` and `modern_alternative` where it is legacy."""
+
+    client: str
+    title: str
+    legacy: bool
+    kind: Kind
+    address: str
+    settings: Settings
+    warning: str | None
+    modern_alternative: Alternative | None
+    steps: tuple[Step, ...]
+    desk: Desk
+    operator: str
+
+
+Pieces = tuple[str, ...]
+"""A text cut at its placeholders: every second piece is the name of one."""
+
+
+def _pieces(text: str) -> Pieces:
+    return tuple(_PLACEHOLDER.split(text))
+
+
+def _filled(pieces: Pieces, values: Mapping[str, str]) -> str:
+    if len(pieces) == 1:
+        return pieces[0]
+    return "".join(
+        [values[piece] if position % 2 else piece for position, piece in enumerate(pieces)]
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    """A step in one language, cut once for all members; a field is label, value, and typed or not."""
+
+    path: tuple[Pieces, ...]
+    fields: tuple[tuple[Pieces, Pieces, bool], ...]
+    text: Pieces
+
+
+def _cut_entry(entry: Entry, language: Language) -> tuple[Pieces, Pieces, bool]:
+    value = entry.value if isinstance(entry.value, str) else entry.value.said(language)
+    pieces = _pieces(value)
+    typed = any(name in MEMBER_WORDS or name.endswith(("_host", "_port")) for name in pieces[1::2])
+    return _pieces(entry.label.said(language)), pieces, typed
+
+
+@cache
+def _cut(key: str, language: Language) -> tuple[_Cut, ...]:
+    return tuple(
+        _Cut(
+            tuple(map(_pieces, step.path.ja if language == "ja" else step.path.en)),
+            tuple(_cut_entry(entry, language) for entry in step.fields),
+            _pieces(step.text.said(language)),
+        )
+        for step in client_of(key).steps
+    )
+
+
+def _of_server(name: str, server: Incoming | Outgoing, said: SimpleNamespace) -> dict[str, str]:
+    return {
+        f"{name}_host": server.host,
+        f"{name}_port": str(server.port),
+        f"{name}_security": getattr(said, server.security),
+        f"{name}_ssl": said.tick if server.security == "ssl" else said.untick,
+        f"{name}_tls": said.off if server.security == "none" else said.on,
+    }
+
+
+def _values(settings: Settings, operator: str, said: SimpleNamespace) -> dict[str, str]:
+    values = {
+        "address": settings.address,
+        "username": settings.username,
+        "display_name": settings.display_name or said.any_name,
+        "operator": operator,
+        "password_source": said.password_source,
+        "tick": said.tick,
+        "untick": said.untick,
+        **_of_server("smtp", settings.outgoing, said),
+    }
+    for server in settings.incoming:
+        values |= _of_server("imap" if server.protocol == "imap" else "pop", server, said)
+    return values
+
+
+def guide_for(
+    client_key: str, settings: Settings, language: Language, desk: Desk, operator: Operator
+) -> Guide:
+    """The steps of one client with one member's values in them (ISP-17, ALL-05).
+
+    A legacy guide warns and names the modern client. Control and direction marks in names are
+    dropped, so that no name can add a line to a guide or turn one round. An unknown client is
+    refused; settings made for the other kind of client are a mistake of the caller.
+    """
+    client = client_of(client_key)
+    if client.legacy is any(server.protocol == "imap" for server in settings.incoming):
+        raise ValueError(f"{client.key} wants settings_for(..., legacy={client.legacy})")
+    said = words(language)
+    settings = replace(
+        settings,
+        address=printable(settings.address).strip(),
+        username=printable(settings.username).strip(),
+        display_name=printable(settings.display_name).strip(),
+    )
+    name = operator.name if language == "ja" else operator.name_en
+    values = _values(settings, name, said)
+    steps = tuple(
+        Step(
+            tuple([_filled(piece, values) for piece in step.path]),
+            tuple(
+                [
+                    Field(_filled(label, values), _filled(value, values), typed)
+                    for label, value, typed in step.fields
+                ]
+            ),
+            _filled(step.text, values),
+        )
+        for step in _cut(client.key, language)
+    )
+    return Guide(
+        client=client.key,
+        title=client.title.said(language),
+        legacy=client.legacy,
+        kind=client.kind,
+        address=settings.address,
+        settings=settings,
+        warning=_warning(client, said, language),
+        modern_alternative=_alternative(client, said, language),
+        steps=steps,
+        desk=desk,
+        operator=name,
+    )
+
+
+def _warning(client: Client, said: SimpleNamespace, language: Language) -> str | None:
+    """Since when the program is out of support, and what is at risk."""
+    if client.support_ended is None:
+        return None
+    return f"{client.support_ended.said(language)}{'' if language == 'ja' else ' '}{said.risk}"
+
+
+def _alternative(client: Client, said: SimpleNamespace, language: Language) -> Alternative | None:
+    if client.modern is None:
+        return None
+    title = client_of(client.modern).title.said(language)
+    return Alternative(client.modern, title, _filled(_pieces(said.alternative), {"modern": title}))
+
+
+def guide_json(guide: Guide) -> dict[str, object]:
+    """The guide as `isp guide show --format json` prints it."""
+    desk = guide.desk
+    return {
+        "client": guide.client,
+        "title": guide.title,
+        "legacy": guide.legacy,
+        "kind": guide.kind,
+        "address": guide.address,
+        "warning": guide.warning,
+        "modern_alternative": asdict(guide.modern_alternative)
+        if guide.modern_alternative
+        else None,
+        "settings": {
+            **asdict(guide.settings),
+            "incoming": [asdict(server) for server in guide.settings.incoming],
+        },
+        "steps": [
+            {
+                "path": list(step.path),
+                "fields": [{"label": of.label, "value": of.value} for of in step.fields],
+                "text": step.text,
+            }
+            for step in guide.steps
+        ],
+        "operator": guide.operator,
+        "desk": {"phone": desk.phone, "hours": desk.hours, "email": desk.email, "url": desk.url},
+    }
+
+
+def guide_html(guide: Guide, language: Language) -> str:
+    """One page that needs no other file, to be shown, mailed or printed."""
+    page = environment().get_template("guides/guide.html")
+    return page.render(guide=guide, words=words(language), language=language)
+
+
+def guide_text(guide: Guide, language: Language) -> str:
+    """The guide as plain text."""
+    page = environment().get_template("guides/guide.txt")
+    return page.render(guide=guide, words=words(language), language=language)
+
+
+def guide_pdf(guide: Guide, language: Language) -> bytes:
+    """The guide on A4, the desk at the foot of every sheet (ISP-22)."""
+    said, desk = words(language), guide.desk
+    return pdf(
+        "guides/guide.typ",
+        {
+            **guide_json(guide),
+            "steps": [asdict(step) for step in guide.steps],
+            "language": language,
+            "words": vars(said),
+            "issuer": {"name": guide.operator},
+            "desk": {
+                "name": said.desk,
+                "phone": desk.phone,
+                "hours": f"{said.hours} {desk.hours}",
+                "reach": " ".join(filter(None, (desk.email, desk.url))),
+            },
+        },
+    )
