@@ -19,6 +19,7 @@ from isp.database import (
     head,
     job_lock,
     lock_name,
+    make_private,
     revision,
     sqlite_path,
 )
@@ -126,7 +127,7 @@ def _revision_in(engine: Engine, file: Path) -> str | None:
 
 def _open(path: Path, mode: str) -> sqlite3.Connection:
     return sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None
+        f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None, timeout=1
     )
 
 
@@ -144,11 +145,11 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _restore_sqlite(engine: Engine, file: Path) -> Path | None:
-    path = sqlite_path(engine)
-    holds_something = revision(engine) is not None
+    path, kept = sqlite_path(engine), _free_name(sqlite_path(engine))
+    damaged = _set_aside_damaged(path, kept)
+    holds_something = not damaged and revision(engine) is not None
     engine.dispose()  # our own connections count as somebody else's
-    kept = _free_name(path) if holds_something else None
-    with closing(_open(path, "rwc")) as live, closing(_open(file, "ro")) as copy:
+    with closing(_open(path, "rw")) as live, closing(_open(file, "ro")) as copy:
         try:
             live.execute("PRAGMA locking_mode = EXCLUSIVE")
             live.execute("BEGIN EXCLUSIVE")
@@ -158,14 +159,32 @@ def _restore_sqlite(engine: Engine, file: Path) -> Path | None:
                 f"database: {path} is in use; stop every other `isp` and try again"
             ) from None
         try:
-            if kept is not None:
+            if holds_something:
                 with _new_file(kept) as part, closing(_open(part, "rw")) as saved:
                     live.backup(saved)
                     saved.execute("PRAGMA journal_mode = DELETE")
             copy.backup(live)  # one transaction of the database file
         except sqlite3.Error as wrong:
             raise Fault(f"database: {file} was not restored, nothing changed: {wrong}") from None
-    return kept
+    return kept if holds_something or damaged else None
+
+
+def _set_aside_damaged(path: Path, kept: Path) -> bool:
+    """Give a file that SQLite cannot read another name, with its log, and an empty one its place."""
+    make_private(path)
+    try:
+        with closing(_open(path, "rw")) as live:
+            live.execute("SELECT count(*) FROM sqlite_master")
+        return False
+    except sqlite3.DatabaseError as wrong:
+        if wrong.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            raise Fault(f"database: {path} cannot be opened: {wrong}") from None
+    for suffix in ("", "-wal", "-shm"):
+        part = path.with_name(path.name + suffix)
+        if part.exists():
+            part.rename(kept.with_name(kept.name + suffix))
+    make_private(path)
+    return True
 
 
 # PostgreSQL ---------------------------------------------------------------------------------------
@@ -193,7 +212,10 @@ def _restore_postgresql(engine: Engine, file: Path) -> Path | None:
         backup(engine, kept)
     with tempfile.TemporaryDirectory() as folder:  # mode 0700
         script = Path(folder) / "restore.sql"
-        script.write_text("DROP SCHEMA IF EXISTS public CASCADE; CREATE SCHEMA public;\n")
+        script.write_text(
+            "SET client_min_messages = warning; DROP SCHEMA IF EXISTS public CASCADE; "
+            "CREATE SCHEMA public;\n"
+        )
         contents = Path(folder) / "contents.sql"
         _run([_found("pg_restore"), "--no-owner", "--no-acl", f"--file={contents}", str(file)], {})
         # Everything, the removal too, is one transaction, ended by the first error.

@@ -187,7 +187,7 @@ def _speak_sqlite(engine: Engine, new: bool) -> None:
     @event.listens_for(engine, "do_connect")
     def _(dialect: Dialect, record: object, cargs: list[Any], cparams: dict[str, Any]) -> None:
         if new:
-            _make_private(path)
+            make_private(path)
         elif not path.exists():
             raise Fault(f"database: there is no {path}: run `isp init`, or correct database.url")
         cargs[:] = [f"file:{quote(str(path))}?mode=rw"]
@@ -216,7 +216,8 @@ def _speak_sqlite(engine: Engine, new: bool) -> None:
         connection.exec_driver_sql("BEGIN" if is_reading else "BEGIN IMMEDIATE")
 
 
-def _make_private(path: Path) -> None:
+def make_private(path: Path) -> None:
+    """Make `path` an empty file that its owner alone may read; one that is there is left alone."""
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     except OSError as wrong:
@@ -363,7 +364,7 @@ def job_lock(engine: Engine, job: str) -> Iterator[None]:
         return
     path = sqlite_path(engine)
     lock = path.with_name(f"{path.name}.{job.replace(' ', '-')}.lock")
-    _make_private(lock)
+    make_private(lock)
     with lock.open("r+") as file:  # the file stays: to remove it would let two hold it
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
