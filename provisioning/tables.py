@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from typing import Final
 
 from sqlalchemy import CheckConstraint, ForeignKey, Index, Text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
@@ -10,6 +11,9 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from isp.database import Base
 from isp.tables import Contract, one_of
 from provisioning.wanted import Status, SuspendedBy
+
+DEAD: Final = "{SHA512-CRYPT}!"
+"""What stands in place of the hash once a mailbox or account is removed: no password fits it."""
 
 
 class Domain(Base):

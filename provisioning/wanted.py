@@ -48,6 +48,13 @@ def removal_day(ended_on: date, grace_days: int) -> date:
     return ended_on + timedelta(days=grace_days)
 
 
+def at_opening(contract: ContractStatus) -> MailboxState:
+    """A new mailbox or account of a suspended contract starts suspended, any other active."""
+    if contract == "suspended":
+        return MailboxState("suspended", "contract")
+    return MailboxState("active")
+
+
 def for_mailbox(
     contract: ContractState, mailbox: MailboxState, today: date, grace_days: int
 ) -> Action | None:

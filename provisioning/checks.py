@@ -1,0 +1,136 @@
+"""What must always be true of domains, mailboxes and connection accounts; `isp check` asks it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import date, timedelta
+from typing import NamedTuple
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from isp.errors import Refused
+from isp.shift import Shift
+from isp.tables import Contract, Plan
+from provisioning.addresses import mail_address, mail_domain
+from provisioning.passwords import check_hash
+from provisioning.tables import DEAD, AccessAccount, Domain, Mailbox
+from provisioning.wanted import Status, removal_day
+
+AT_ONCE = 10_000
+
+
+class Problem(NamedTuple):
+    """What is wrong with which record; neither part ever carries a hash."""
+
+    subject: str
+    what: str
+
+
+def problems(session: Session, shift: Shift) -> list[Problem]:
+    """Everything that is wrong with the mail side; empty when all is well."""
+    return [
+        *_wrong_domains(session),
+        *_wrong_mailboxes(session, shift),
+        *_beyond_plan(session),
+        *_wrong_accounts(session, shift),
+    ]
+
+
+def _wrong_domains(session: Session) -> Iterator[Problem]:
+    for name in session.scalars(select(Domain.name).order_by(Domain.name)):
+        if not _stands(mail_domain, name):
+            yield Problem(name, "is not a domain name in the form that is stored")
+
+
+def _stands(read: Callable[[str], object], text: str) -> bool:
+    """Whether the rule that stores such a text would store it as it is."""
+    try:
+        return str(read(text)) == text
+    except Refused:
+        return False
+
+
+def _wrong_mailboxes(session: Session, shift: Shift) -> Iterator[Problem]:
+    found = session.execute(
+        select(
+            Mailbox.address,
+            Mailbox.domain,
+            Mailbox.status,
+            Mailbox.password_hash,
+            Mailbox.remove_on,
+            Contract.number,
+            Contract.ended_on,
+        )
+        .join(Mailbox.contract)
+        .order_by(Mailbox.address)
+        .execution_options(yield_per=AT_ONCE)
+    )
+    grace = shift.policy.mail.removal_grace_days
+    for row in found:
+        if not _stands(lambda text: mail_address(text, role_names=True), row.address):
+            yield Problem(row.address, "is not a mail address in the form that is stored")
+        if row.address.rpartition("@")[2] != row.domain:
+            yield Problem(row.address, f"is kept under the domain {row.domain}")
+        for what in _wrong_with_hash(row.password_hash, row.status):
+            yield Problem(row.address, what)
+        due = row.remove_on
+        if due is None and row.ended_on is not None:
+            due = removal_day(row.ended_on, grace)
+        if row.status != "removed" and _late(due, shift.day.today):
+            yield Problem(
+                row.address, f"was to be removed on {due} (contract {row.number}): run `isp daily`"
+            )
+
+
+def _late(due: date | None, today: date) -> bool:
+    """Whether a daily run has been missed; that of today may be still to come."""
+    return due is not None and due < today - timedelta(days=1)
+
+
+def _wrong_with_hash(password_hash: str, status: Status) -> Iterator[str]:
+    if status == "removed" and password_hash != DEAD:
+        yield "has been removed, yet keeps the hash of its password"
+    if status != "removed" and not _stands(check_hash, password_hash):
+        yield "has no hash that a password can be verified with: re-issue the password"
+
+
+def _beyond_plan(session: Session) -> Iterator[Problem]:
+    found = session.execute(
+        select(Contract.number, Plan.code, Plan.mailboxes, func.count(Mailbox.id).label("kept"))
+        .join(Contract.plan)
+        .join(Mailbox, Mailbox.contract_id == Contract.id)
+        .where(Mailbox.status != "removed", Mailbox.remove_on.is_(None))
+        .group_by(Contract.number, Plan.code, Plan.mailboxes)
+        .having(func.count(Mailbox.id) > Plan.mailboxes)
+        .order_by(Contract.number)
+    )
+    for row in found:
+        yield Problem(
+            row.number, f"has {row.kept} mailboxes, plan {row.code} includes {row.mailboxes}"
+        )
+
+
+def _wrong_accounts(session: Session, shift: Shift) -> Iterator[Problem]:
+    found = session.execute(
+        select(
+            AccessAccount.connection_id,
+            AccessAccount.password_hash,
+            AccessAccount.status,
+            Contract.number,
+            Contract.ended_on,
+        )
+        .join(AccessAccount.contract)
+        .order_by(AccessAccount.connection_id)
+        .execution_options(yield_per=AT_ONCE)
+    )
+    for row in found:
+        if not row.connection_id.startswith(f"{row.number}@".lower()):
+            yield Problem(row.connection_id, f"is not the connection ID of contract {row.number}")
+        for what in _wrong_with_hash(row.password_hash, row.status):
+            yield Problem(row.connection_id, what)
+        if row.status != "removed" and _late(row.ended_on, shift.day.today):
+            yield Problem(
+                row.connection_id,
+                f"outlives contract {row.number}, over since {row.ended_on}: run `isp daily`",
+            )
