@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import insert, select
-from sqlalchemy.orm import Session
+from sqlalchemy import insert, or_, select
+from sqlalchemy.orm import Session, noload
 
 from isp import identity
 from isp.banks import BankAccount
@@ -169,6 +169,34 @@ def customer_json(session: Session, customer: Customer) -> dict[str, Any]:
         "joined_on": customer.joined_on,
         "payment_method": method_json(method) if method else None,
     }
+
+
+def customers_json(
+    session: Session, *, kind: str | None, search: str | None
+) -> list[dict[str, Any]]:
+    """Members in the order of their numbers, all or those that match, in short."""
+    wanted = select(Customer, PaymentMethod.kind).order_by(Customer.number)
+    wanted = wanted.outerjoin(
+        PaymentMethod,
+        (PaymentMethod.customer_id == Customer.id) & PaymentMethod.valid_until.is_(None),
+    )
+    if kind is not None:
+        wanted = wanted.where(Customer.kind == kind)
+    if search:
+        fields = (Customer.name, Customer.kana, Customer.email, Customer.phone)
+        wanted = wanted.where(or_(*(field.contains(search, autoescape=True) for field in fields)))
+    return [
+        {
+            "number": customer.number,
+            "kind": customer.kind,
+            "name": customer.name,
+            "kana": customer.kana,
+            "email": customer.email,
+            "phone": customer.phone,
+            "payment_method": method,
+        }
+        for customer, method in session.execute(wanted.options(noload(Customer.addresses))).tuples()
+    ]
 
 
 def method_json(method: PaymentMethod) -> dict[str, Any]:

@@ -1,0 +1,105 @@
+"""`isp outbox`: notices to members, waiting and sent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from cli.app import App, pass_app
+from cli.parameters import NEW_FILE
+from isp.errors import Refused
+
+
+@click.group()
+def outbox() -> None:
+    """Notices to members: waiting, sent."""
+
+
+@outbox.command("list")
+@click.option("--waiting", is_flag=True, help="Only those not sent yet.")
+@click.option("--customer", metavar="C", help="Of this member only.")
+@click.option("--last", type=click.IntRange(1, 100_000), default=1000, show_default=True)
+@pass_app
+def listing(app: App, waiting: bool, customer: str | None, last: int) -> None:
+    """List notices, oldest first.
+
+    \b
+    Example:
+      isp outbox list --waiting
+    """
+    from sqlalchemy import select
+    from sqlalchemy.orm import defer
+
+    from isp.tables import Outbox
+
+    wanted = select(Outbox).options(defer(Outbox.message)).order_by(Outbox.id.desc()).limit(last)
+    if waiting:
+        wanted = wanted.where(Outbox.sent_at.is_(None))
+    if customer is not None:
+        wanted = wanted.where(Outbox.subject == customer)
+    with app.reading() as session:
+        answer = [
+            {
+                "id": found.id,
+                "kind": found.kind,
+                "customer": found.subject,
+                "recipient": found.recipient,
+                "due_on": found.due_on,
+                "sent_at": found.sent_at,
+            }
+            for found in reversed(session.scalars(wanted).all())
+        ]
+    app.show(answer)
+
+
+@outbox.command("show")
+@click.argument("id", type=int)
+@click.option("-o", "file", type=NEW_FILE, help="Write the message to a file (.eml).")
+@pass_app
+def show(app: App, id: int, file: Path | None) -> None:
+    """Show a notice as the member reads it.
+
+    \b
+    Example:
+      isp outbox show 12
+    """
+    from email import message_from_bytes
+    from email.policy import default
+
+    from isp.tables import Outbox
+
+    with app.reading() as session:
+        found = session.get(Outbox, id)
+        if found is None:
+            raise Refused("id", f"there is no notice {id}: see `isp outbox list`")
+        message = message_from_bytes(found.message, policy=default)
+        if file is not None:
+            file.write_bytes(found.message)
+        body = message.get_body(("plain",))
+        answer = {
+            "id": id,
+            "kind": found.kind,
+            "recipient": found.recipient,
+            "sent_at": found.sent_at,
+            "subject": str(message["Subject"]),
+            "text": body.get_content() if body else "",
+        }
+    app.show(answer)
+
+
+@outbox.command("send")
+@pass_app
+def deliver(app: App) -> None:
+    """Send what is due to the server of the policy's [outbox]; the daily run does so too.
+
+    \b
+    Example:
+      isp outbox send
+    """
+    from cli.daily import send_notices
+
+    if not app.policy.outbox.host:
+        raise Refused("outbox.host", "is empty in the policy: notices wait until it names a server")
+    done, failed = send_notices(app)
+    app.show({"sent": done, "failed": failed})

@@ -1,0 +1,72 @@
+"""Sending what waits in the outbox [通知の送信], each message once (ALL-02)."""
+
+from __future__ import annotations
+
+import smtplib
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from isp.errors import Fault
+from isp.policy import Outbox as OutboxPolicy
+from isp.tables import Outbox
+
+TRANSIENT = (smtplib.SMTPServerDisconnected, OSError)
+
+
+@dataclass(frozen=True, slots=True)
+class Undelivered:
+    """A message that the server would not take, with its word."""
+
+    id: int
+    recipient: str
+    reason: str
+
+
+def waiting(session: Session, today: date, limit: int | None = None) -> list[int]:
+    """Messages that are due and not sent, oldest first."""
+    return list(
+        session.scalars(
+            select(Outbox.id)
+            .where(Outbox.sent_at.is_(None), Outbox.due_on <= today)
+            .order_by(Outbox.id)
+            .limit(limit)
+        )
+    )
+
+
+@contextmanager
+def connected(policy: OutboxPolicy) -> Iterator[smtplib.SMTP]:
+    """The server that takes the notices; a Fault where it cannot be reached."""
+    try:
+        with smtplib.SMTP(policy.host, policy.port, timeout=30) as server:
+            if policy.security == "starttls":
+                server.starttls(context=ssl.create_default_context())
+            yield server
+    except TRANSIENT as wrong:
+        raise Fault(f"outbox: {policy.host}:{policy.port} does not take mail: {wrong}") from None
+
+
+def send(
+    session: Session, server: smtplib.SMTP, sender: str, id: int, now: datetime
+) -> Undelivered | None:
+    """Send one message and mark it sent in the same transaction.
+
+    The Message-ID is its own, so that a message sent just before a crash and sent again is known
+    as the same by the reader's mail server.
+    """
+    message = session.get_one(Outbox, id)
+    if message.sent_at is not None:
+        return None
+    try:
+        server.sendmail(sender, [message.recipient], message.message)
+    except (smtplib.SMTPRecipientsRefused, smtplib.SMTPDataError) as refused:
+        server.rset()
+        return Undelivered(id, message.recipient, " ".join(str(refused).split())[:200])
+    session.execute(update(Outbox).where(Outbox.id == id).values(sent_at=now))
+    return None
