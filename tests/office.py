@@ -52,6 +52,7 @@ class Office:
             "ISP_TODAY": None,
             "ISP_NOW": None,
             "ISP_LANG": None,
+            "ISP_ACTOR": "tester",
         }
         done = CliRunner().invoke(
             main, command, input=stdin, env=environment, catch_exceptions=False
