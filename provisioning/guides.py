@@ -12,7 +12,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from types import SimpleNamespace
 from typing import Annotated, Final, Literal
@@ -107,8 +107,11 @@ class Wording(Record, frozen=True):
 class Menu(Record, frozen=True):
     """The way to a screen as the program writes it in each language, one word a click."""
 
-    ja: tuple[Text, ...]
-    en: tuple[Text, ...]
+    ja: Annotated[tuple[Text, ...], Meta(min_length=1)]
+    en: Annotated[tuple[Text, ...], Meta(min_length=1)]
+
+    def said(self, language: Language) -> tuple[str, ...]:
+        return self.ja if language == "ja" else self.en
 
 
 class Entry(Record, frozen=True):
@@ -179,7 +182,7 @@ def client_from(key: str, text: str) -> Client:
         raise Refused(file, f"not valid TOML: {wrong}") from None
     except msgspec.ValidationError as wrong:
         raise Refused(file, str(wrong)) from None
-    if client.legacy != (client.support_ended is not None and client.modern is not None):
+    if {client.support_ended is not None, client.modern is not None} != {client.legacy}:
         raise Refused(
             file, "`support_ended` and `modern` go with `legacy = true`, and only with it"
         )
@@ -187,7 +190,7 @@ def client_from(key: str, text: str) -> Client:
     return client
 
 
-def _by_name(found: Mapping[str, Client]) -> dict[str, Client]:
+def by_name(found: Mapping[str, Client]) -> dict[str, Client]:
     """Every key and alias with its client; refused where two share one."""
     named = dict(found)
     for client in found.values():
@@ -216,7 +219,7 @@ def clients() -> tuple[Client, ...]:
 
 @cache
 def _named() -> dict[str, Client]:
-    return _by_name({client.key: client for client in clients()})
+    return by_name({client.key: client for client in clients()})
 
 
 def client_of(key: str) -> Client:
@@ -285,8 +288,15 @@ Pieces = tuple[str, ...]
 """A text cut at its placeholders: every second piece is the name of one."""
 
 
-def _pieces(text: str) -> Pieces:
-    return tuple(_PLACEHOLDER.split(text))
+def _cut(text: str, values: Mapping[str, str]) -> Pieces:
+    """`text` with `values` filled in, cut at the placeholders that are left."""
+    pieces = [""]
+    for position, piece in enumerate(_PLACEHOLDER.split(text)):
+        if position % 2 and piece not in values:
+            pieces += (piece, "")
+        else:
+            pieces[-1] += values[piece] if position % 2 else piece
+    return tuple(pieces)
 
 
 def _filled(pieces: Pieces, values: Mapping[str, str]) -> str:
@@ -298,31 +308,55 @@ def _filled(pieces: Pieces, values: Mapping[str, str]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _Cut:
-    """A step in one language, cut once for all members; a field is label, value, and typed or not."""
+class _Personal:
+    """A step with everything in it but what differs from member to member."""
 
     path: tuple[Pieces, ...]
     fields: tuple[tuple[Pieces, Pieces, bool], ...]
     text: Pieces
 
-
-def _cut_entry(entry: Entry, language: Language) -> tuple[Pieces, Pieces, bool]:
-    value = entry.value if isinstance(entry.value, str) else entry.value.said(language)
-    pieces = _pieces(value)
-    typed = any(name in MEMBER_WORDS or name.endswith(("_host", "_port")) for name in pieces[1::2])
-    return _pieces(entry.label.said(language)), pieces, typed
-
-
-@cache
-def _cut(key: str, language: Language) -> tuple[_Cut, ...]:
-    return tuple(
-        _Cut(
-            tuple(map(_pieces, step.path.ja if language == "ja" else step.path.en)),
-            tuple(_cut_entry(entry, language) for entry in step.fields),
-            _pieces(step.text.said(language)),
+    def step(self, values: Mapping[str, str]) -> Step:
+        return Step(
+            tuple([_filled(pieces, values) for pieces in self.path]),
+            tuple(
+                [
+                    Field(_filled(label, values), _filled(value, values), typed)
+                    for label, value, typed in self.fields
+                ]
+            ),
+            _filled(self.text, values),
         )
-        for step in client_of(key).steps
-    )
+
+
+def _entry(
+    entry: Entry, language: Language, values: Mapping[str, str]
+) -> tuple[Pieces, Pieces, bool]:
+    value = entry.value if isinstance(entry.value, str) else entry.value.said(language)
+    names = _PLACEHOLDER.findall(value)
+    typed = any(name in MEMBER_WORDS or name.endswith(("_host", "_port")) for name in names)
+    return _cut(entry.label.said(language), values), _cut(value, values), typed
+
+
+@lru_cache(maxsize=1024)
+def _steps(
+    key: str,
+    language: Language,
+    operator: str,
+    incoming: tuple[Incoming, ...],
+    outgoing: Outgoing,
+) -> tuple[Step | _Personal, ...]:
+    """The steps of a client at one operator: most are the same for all members, and made once."""
+    values = _common_values(operator, incoming, outgoing, words(language))
+    steps: list[Step | _Personal] = []
+    for step in client_of(key).steps:
+        cut = _Personal(
+            tuple(_cut(text, values) for text in step.path.said(language)),
+            tuple(_entry(entry, language, values) for entry in step.fields),
+            _cut(step.text.said(language), values),
+        )
+        texts = (*cut.path, cut.text, *(text for entry in cut.fields for text in entry[:2]))
+        steps.append(cut if any(len(text) > 1 for text in texts) else cut.step({}))
+    return tuple(steps)
 
 
 def _of_server(name: str, server: Incoming | Outgoing, said: SimpleNamespace) -> dict[str, str]:
@@ -335,18 +369,17 @@ def _of_server(name: str, server: Incoming | Outgoing, said: SimpleNamespace) ->
     }
 
 
-def _values(settings: Settings, operator: str, said: SimpleNamespace) -> dict[str, str]:
+def _common_values(
+    operator: str, incoming: tuple[Incoming, ...], outgoing: Outgoing, said: SimpleNamespace
+) -> dict[str, str]:
     values = {
-        "address": settings.address,
-        "username": settings.username,
-        "display_name": settings.display_name or said.any_name,
         "operator": operator,
         "password_source": said.password_source,
         "tick": said.tick,
         "untick": said.untick,
-        **_of_server("smtp", settings.outgoing, said),
+        **_of_server("smtp", outgoing, said),
     }
-    for server in settings.incoming:
+    for server in incoming:
         values |= _of_server("imap" if server.protocol == "imap" else "pop", server, said)
     return values
 
@@ -371,20 +404,13 @@ def guide_for(
         display_name=printable(settings.display_name).strip(),
     )
     name = operator.name if language == "ja" else operator.name_en
-    values = _values(settings, name, said)
-    steps = tuple(
-        Step(
-            tuple([_filled(piece, values) for piece in step.path]),
-            tuple(
-                [
-                    Field(_filled(label, values), _filled(value, values), typed)
-                    for label, value, typed in step.fields
-                ]
-            ),
-            _filled(step.text, values),
-        )
-        for step in _cut(client.key, language)
-    )
+    values = {
+        "address": settings.address,
+        "username": settings.username,
+        "display_name": settings.display_name or said.any_name,
+    }
+    steps = _steps(client.key, language, name, settings.incoming, settings.outgoing)
+    warning, alternative = _caution(client.key, language)
     return Guide(
         client=client.key,
         title=client.title.said(language),
@@ -392,26 +418,26 @@ def guide_for(
         kind=client.kind,
         address=settings.address,
         settings=settings,
-        warning=_warning(client, said, language),
-        modern_alternative=_alternative(client, said, language),
-        steps=steps,
+        warning=warning,
+        modern_alternative=alternative,
+        steps=tuple([it if isinstance(it, Step) else it.step(values) for it in steps]),
         desk=desk,
         operator=name,
     )
 
 
-def _warning(client: Client, said: SimpleNamespace, language: Language) -> str | None:
-    """Since when the program is out of support, and what is at risk."""
-    if client.support_ended is None:
-        return None
-    return f"{client.support_ended.said(language)}{'' if language == 'ja' else ' '}{said.risk}"
-
-
-def _alternative(client: Client, said: SimpleNamespace, language: Language) -> Alternative | None:
-    if client.modern is None:
-        return None
+@cache
+def _caution(key: str, language: Language) -> tuple[str | None, Alternative | None]:
+    """Of a legacy client: since when it is out of support, what is at risk, what to use instead."""
+    client, said = client_of(key), words(language)
+    if client.support_ended is None or client.modern is None:
+        return None, None
+    gap = "" if language == "ja" else " "
     title = client_of(client.modern).title.said(language)
-    return Alternative(client.modern, title, _filled(_pieces(said.alternative), {"modern": title}))
+    return (
+        client.support_ended.said(language) + gap + said.risk,
+        Alternative(client.modern, title, said.alternative.replace("{modern}", title)),
+    )
 
 
 def guide_json(guide: Guide) -> dict[str, object]:
