@@ -72,6 +72,7 @@ def test_functions_are_short() -> None:
     long = [
         f"{name(file)}:{node.lineno} {node.name}: {node.end_lineno - node.lineno + 1} lines"
         for file in EVERYTHING
+        if file.parent.name != "versions"  # a migration lists columns, it does not reason
         for node in ast.walk(tree(file))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         and node.end_lineno is not None
