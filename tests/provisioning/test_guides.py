@@ -463,6 +463,12 @@ def test_a_hostile_name_is_printed_on_paper_as_it_is(name: str) -> None:
         assert "".join(name.split()) in paper
 
 
+def test_a_name_too_long_for_a_line_does_not_run_off_the_paper() -> None:
+    lines = "\n".join(pdf_pages(made("gmail-android", name="W" * 300), "ja")).splitlines()
+    longest = max(line.count("W") for line in lines)
+    assert 40 < longest < 80
+
+
 @pytest.mark.parametrize(
     ("name", "printed"),
     [
