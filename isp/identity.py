@@ -208,6 +208,4 @@ def _checked_email(written: str, field: str) -> str:
         )
     except EmailSyntaxError as wrong:
         raise Refused(field, f"{shown(written)} is no mail address: {wrong}") from None
-    if found.ascii_email is None:
-        raise Refused(field, f"{shown(written)} cannot be written in ASCII; write another address")
-    return found.ascii_email
+    return f"{found.local_part}@{found.ascii_domain}"

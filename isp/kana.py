@@ -1,7 +1,7 @@
 """Kana as people write it, and as banks accept it [カナ名義].
 
 Banks accept, in the name of an account holder or a consignor, half-width large katakana without
-ｦ, ﾞ and ﾟ, capital letters, digits, the blank and the signs ( ) - . , / ¥ ｢ ｣. Sources: the
+ｦ, with ﾞ and ﾟ; capital letters, digits, the blank and the signs ( ) - . , / ¥ ｢ ｣. Sources: the
 Japanese Bankers Association's protocol for PC transfers, as explained by
 https://pca.jp/area_support/manual/kk/Z1sanko/z1_zengin.html (letters; no ヲ, nothing small) and
 https://biz.corporate.bk.mufg.jp/faq/show/811 (signs; no middle dot); formats.md.
