@@ -132,7 +132,9 @@ def _facts(document: InvoiceDocument) -> list[tuple[str, str]]:
     language = document.language
     ja = language == "ja"
     supplied = f"{day(document.month.first, language)}" + (
-        f"から{day(document.month.last, language)}" if ja else f" to {day(document.month.last, 'en')}"
+        f"から{day(document.month.last, language)}"
+        if ja
+        else f" to {day(document.month.last, 'en')}"
     )
     credit = document.kind == "credit-note"
     facts = [

@@ -123,11 +123,17 @@ def environment() -> Environment:
 
     Filters `yen`, `day` and `month` speak the `language` of the values, Japanese without one.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined, pass_context
+    from jinja2 import (
+        Environment,
+        PackageLoader,
+        StrictUndefined,
+        pass_context,
+        select_autoescape,
+    )
 
     made = Environment(
         loader=PackageLoader("templates", ""),
-        autoescape=lambda name: name is not None and ".html" in name,
+        autoescape=select_autoescape(("html", "html.j2")),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
