@@ -112,6 +112,7 @@ def letterhead(
             "name": "サポートデスク" if ja else "Support desk",
             "phone": desk.phone,
             "hours": f"{'受付時間' if ja else 'Hours'} {desk.hours}",
+            "email": desk.email,
             "reach": " ".join(filter(None, (desk.email, desk.url))),
         },
     }
@@ -204,13 +205,7 @@ def pdf(template: str, values: Mapping[str, object]) -> bytes:
     # The stub knows single files only; the library's README documents several in a mapping.
     files: Any = {"main.typ": _source(template), "data.json": written}
     with _ONE_AT_A_TIME:
-        made = _compiler().compile(
-            input=files, format="pdf", timestamp=0, sys_inputs=_as_input(template, written)
-        )
+        made = _compiler().compile(input=files, format="pdf", timestamp=0)
     if not isinstance(made, bytes):
         raise TypeError(f"{template} gave no PDF")
     return made
-
-
-def _as_input(template: str, written: bytes) -> dict[str, str]:
-    return {"data": written.decode()} if b"sys.inputs" in _source(template) else {}
