@@ -9,7 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from isp.database import Base
 from isp.month import Month
-from isp.tables import METHOD_KINDS, one_of
+from isp.tables import METHOD_KINDS, Contract, Customer, PaymentMethod, one_of
 
 LINE_KINDS = (
     "monthly",
@@ -35,10 +35,11 @@ class BillRun(Base):
 
 
 class Invoice(Base):
-    """An invoice or credit note [適格請求書・適格返還請求書]; once issued only its status moves.
+    """An invoice or credit note [適格請求書・適格返還請求書]; what it says was supplied never changes.
 
-    The recipient stands as it was on the day of issue. Amounts are yen; a credit note's are
-    negative and `refers_to_id` names the invoice that it corrects.
+    Its status moves; `method` and `due_on` move once, where a transfer has failed and the member
+    is asked to pay by invoice. The recipient stands as it was on the day of issue. Amounts are
+    yen; a credit note's are negative and `refers_to_id` names the invoice that it corrects.
     """
 
     __tablename__ = "invoice"
@@ -78,6 +79,8 @@ class Invoice(Base):
     recipient_postal_code: Mapped[str]
     recipient_address: Mapped[str]
 
+    customer: Mapped[Customer] = relationship()
+    refers_to: Mapped[Invoice | None] = relationship(remote_side="Invoice.id")
     lines: Mapped[list[InvoiceLine]] = relationship(
         lazy="selectin", order_by="InvoiceLine.position"
     )
@@ -135,6 +138,8 @@ class InvoiceLine(Base):
     tax_rate: Mapped[int]
     live: Mapped[bool]
 
+    contract: Mapped[Contract | None] = relationship()
+
 
 class InvoiceTax(Base):
     """Net and tax of an invoice per rate, rounded once (ALL-01)."""
@@ -156,6 +161,9 @@ class Batch(Base):
         one_of("state", ("exported", "imported")),
         CheckConstraint("records > 0 AND amount > 0", name="not_empty"),
         CheckConstraint("(state = 'imported') = (result_sha256 IS NOT NULL)", name="result"),
+        # Two years' files of the same members and amounts are the same bytes: they say no year.
+        UniqueConstraint("file_sha256", "collect_on"),
+        UniqueConstraint("result_sha256", "collect_on"),
         Index("ix_batch_month", "channel", "month"),
     )
 
@@ -166,9 +174,9 @@ class Batch(Base):
     state: Mapped[str]
     records: Mapped[int]
     amount: Mapped[int] = mapped_column(BigInteger)
-    file_sha256: Mapped[str] = mapped_column(unique=True)
+    file_sha256: Mapped[str]
     exported_at: Mapped[datetime]
-    result_sha256: Mapped[str | None] = mapped_column(unique=True)
+    result_sha256: Mapped[str | None]
     settled_records: Mapped[int | None]
     settled_amount: Mapped[int | None] = mapped_column(BigInteger)
 
@@ -205,6 +213,10 @@ class Collection(Base):
     batch_id: Mapped[int | None] = mapped_column(ForeignKey("batch.id"))
     new_code: Mapped[str] = mapped_column(default="0", server_default="0")
     result_code: Mapped[str | None]
+
+    invoice: Mapped[Invoice] = relationship()
+    method: Mapped[PaymentMethod] = relationship()
+    batch: Mapped[Batch | None] = relationship()
 
 
 class Payment(Base):

@@ -68,8 +68,12 @@ def _batch() -> None:
         sa.CheckConstraint("state IN ('exported', 'imported')", name=op.f("ck_batch_state")),
         sa.CheckConstraint("records > 0 AND amount > 0", name=op.f("ck_batch_not_empty")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_batch")),
-        sa.UniqueConstraint("file_sha256", name=op.f("uq_batch_file_sha256")),
-        sa.UniqueConstraint("result_sha256", name=op.f("uq_batch_result_sha256")),
+        sa.UniqueConstraint(
+            "file_sha256", "collect_on", name=op.f("uq_batch_file_sha256_collect_on")
+        ),
+        sa.UniqueConstraint(
+            "result_sha256", "collect_on", name=op.f("uq_batch_result_sha256_collect_on")
+        ),
     )
     op.create_index("ix_batch_month", "batch", ["channel", "month"], unique=False)
 
