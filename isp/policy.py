@@ -138,12 +138,13 @@ class PasswordRule(Section, frozen=True, kw_only=True):
 
 
 class Mail(Section, frozen=True, kw_only=True):
-    """Mail domain and servers (ISP-17); legacy clients use the two `_legacy` servers."""
+    """Mail domain and servers (ISP-17); programs out of support use the `_legacy` servers."""
 
     domain: Text
     imap: Server
     pop3: Server
     pop3_legacy: Server
+    imap_legacy: Server
     submission: Server
     submissions: Server
     quota_mb: Annotated[int, Meta(ge=1, le=1_000_000)] = 5_000

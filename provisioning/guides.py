@@ -75,11 +75,12 @@ def settings_for(address: str, display_name: str, mail: Mail, *, legacy: bool) -
     """The user name is the whole address; mail leaves through the submission port, 587 (ISP-17).
 
     Programs of today get IMAP, then POP3. Those out of support [サポート終了] know no encryption
-    that servers still speak: POP3 as `mail.pop3_legacy` has it, submission without encryption.
+    that servers still speak: POP3, then IMAP as the policy's `_legacy` servers have them, and
+    submission without encryption.
     """
     submission = mail.submission
     if legacy:
-        incoming: tuple[Incoming, ...] = (_incoming("pop3", mail.pop3_legacy),)
+        incoming = (_incoming("pop3", mail.pop3_legacy), _incoming("imap", mail.imap_legacy))
         outgoing = Outgoing(submission.host, submission.port, "none")
     else:
         incoming = (_incoming("imap", mail.imap), _incoming("pop3", mail.pop3))
@@ -146,7 +147,7 @@ class Client(Record, frozen=True, kw_only=True):
 
 
 def placeholders(*, legacy: bool) -> frozenset[str]:
-    """The placeholders that a client's file may use; a legacy client has no IMAP."""
+    """The placeholders that a client's file may use; a legacy client is set up with POP3."""
     servers = ("pop", "smtp") if legacy else ("imap", "pop", "smtp")
     of_servers = {f"{server}_{word}" for server in servers for word in SERVER_WORDS}
     return OPERATOR_WORDS | MEMBER_WORDS | of_servers
@@ -394,7 +395,7 @@ def guide_for(
     refused; settings made for the other kind of client are a mistake of the caller.
     """
     client = client_of(client_key)
-    if client.legacy is any(server.protocol == "imap" for server in settings.incoming):
+    if client.legacy is (settings.incoming[0].protocol == "imap"):
         raise ValueError(f"{client.key} wants settings_for(..., legacy={client.legacy})")
     said = words(language)
     settings = replace(

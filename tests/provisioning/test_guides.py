@@ -84,7 +84,10 @@ def test_isp_17_programs_of_today_get_imap_first_then_pop3_and_587_with_starttls
 @pytest.mark.req("ISP-17")
 def test_isp_17_legacy_programs_get_pop3_110_and_587_with_authentication() -> None:
     own = guides.settings_for(ADDRESS, "山田 花子", POLICY.mail, legacy=True)
-    assert own.incoming == (Incoming("pop3", "pop.example.jp", 110, "none"),)
+    assert own.incoming == (
+        Incoming("pop3", "pop.example.jp", 110, "none"),
+        Incoming("imap", "imap.example.jp", 143, "none"),
+    )
     assert own.outgoing == Outgoing("smtp.example.jp", 587, "none", "password")
 
 
