@@ -22,7 +22,7 @@ def add(app: App, name: str) -> None:
     Example:
       isp domain add example.jp
     """
-    from provisioning.runs import add_domain
+    from provisioning.runs.mailboxes import add_domain
 
     with app.transaction() as session:
         answer = {"domain": add_domain(session, app.shift, name).name}

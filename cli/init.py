@@ -73,7 +73,7 @@ def _write_new(path: Path, text: str) -> None:
 
 
 def _make_database(app: App) -> str:
-    from provisioning.runs import add_domain
+    from provisioning.runs.mailboxes import add_domain
 
     from isp.database import upgrade
 

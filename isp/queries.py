@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
+from datetime import date
+
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from isp.cancellation import Agreement
 from isp.charges import Exit, Fees, PricePeriod
 from isp.errors import Refused
-from isp.tables import Address, Cancellation, Contract, Customer, PaymentMethod, Plan
+from isp.tables import Address, Cancellation, Contract, Customer, Journal, PaymentMethod, Plan
 
 
 def customer_named(session: Session, number: str) -> Customer:
@@ -87,3 +89,8 @@ def exit_of(cancellation: Cancellation | None) -> Exit | None:
         cancellation.installation,
         withdrawn=cancellation.kind == "withdrawal",
     )
+
+
+def first_act_on(session: Session) -> date | None:
+    """The business date on which the office began its work, by the journal's oldest acts."""
+    return session.scalar(select(func.min(Journal.business_date)))
