@@ -82,9 +82,9 @@ if [ $${#missing[@]} -gt 0 ]; then \
     echo "not Debian: install what stands for $${missing[*]}, then touch $@"; exit 1; fi; \
   if [ $$(id -u) = 0 ]; then as=(env); elif sudo -n true 2>/dev/null; then as=(sudo -n env); \
   else echo "ask an administrator: apt-get install $${missing[*]}"; exit 1; fi; \
-  echo "installing $${missing[*]}"; \
-  "$${as[@]}" apt-get -qq update; \
-  "$${as[@]}" DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends \
-    "$${missing[@]}" > /dev/null; \
+  echo "installing $${missing[*]}"; log=$$(mktemp); \
+  { "$${as[@]}" apt-get -qq update && "$${as[@]}" DEBIAN_FRONTEND=noninteractive \
+    apt-get -qq install --yes --no-install-recommends "$${missing[@]}"; \
+  } > $$log 2>&1 || { cat $$log; exit 1; }; rm $$log; \
 fi
 endef

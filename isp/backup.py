@@ -194,7 +194,8 @@ def _revision_in_dump(file: Path) -> str | None:
     read = subprocess.run(
         [_found("pg_restore"), "--data-only", f"--table={REVISION_TABLE}", "--file=-", str(file)],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
+        errors="backslashreplace",  # they quote damaged files
     )
     lines = iter(read.stdout.splitlines())
     for line in lines:
@@ -277,7 +278,8 @@ def _run(command: list[str], environment: dict[str, str]) -> None:
         env={**os.environ, "PGAPPNAME": "isp", "PGCONNECT_TIMEOUT": "10", **environment},
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
+        errors="backslashreplace",  # they quote damaged files
     )
     if done.returncode:
         said = " ".join(done.stderr.split()) or f"ended with {done.returncode}"

@@ -132,15 +132,19 @@ def test_the_database_of_another_program_is_refused(
         restore(filled, safe / "foreign")
 
 
-def test_a_damaged_backup_is_refused(filled: Engine, safe: Path) -> None:
+@pytest.mark.parametrize("damage", [b"", b"\xff", b"\0", b"a\n"])
+@pytest.mark.parametrize("percent", [1, 10, 30, 50, 70])
+def test_a_damaged_backup_is_refused(
+    filled: Engine, safe: Path, percent: int, damage: bytes
+) -> None:
+    """Cut off, or overwritten to the end, anywhere."""
     backup(filled, safe / "monday")
     whole = (safe / "monday").read_bytes()
-    middle = len(whole) // 2
-    (safe / "half").write_bytes(whole[:middle])
-    (safe / "rotten").write_bytes(whole[:middle] + b"\xff" * (len(whole) - middle))
-    for name in ("half", "rotten"):
-        with pytest.raises((Refused, Fault)):
-            restore(filled, safe / name)
+    good = whole[: len(whole) * percent // 100]
+    (safe / "monday").write_bytes(good + damage * ((len(whole) - len(good)) // (len(damage) or 1)))
+    with pytest.raises((Refused, Fault)) as refused:
+        restore(filled, safe / "monday")
+    assert str(refused.value).isprintable()
     assert parked(filled) == ["a", "b"]
 
 
