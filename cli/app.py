@@ -225,9 +225,13 @@ class Office(click.Group):
         sys.exit(0)
 
 
-def _business_day(today: str | None, now: str | None) -> Day:
+def clock() -> datetime:
+    """The instant, in Japan time: the one place where it is read."""
+    return datetime.now(TOKYO)
+
+
+def business_day(today: str | None, now: str | None) -> Day:
     """The day by the options, or by the clock in Japan."""
-    clock = datetime.now(TOKYO)
     if now is not None:
         try:
             instant = datetime.fromisoformat(now)
@@ -239,12 +243,13 @@ def _business_day(today: str | None, now: str | None) -> Day:
         if today is not None and today != instant.date().isoformat():
             raise Refused("today", f"{today} is not the day of --now {now}")
         return Day(instant.date(), instant)
+    instant = clock()
     if today is None:
-        return Day(clock.date(), clock)
+        return Day(instant.date(), instant)
     from cli.parameters import read_day
 
     day = read_day("today", today)
-    return Day(day, datetime.combine(day, clock.timetz()))
+    return Day(day, datetime.combine(day, instant.timetz()))
 
 
 def _language(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
@@ -290,7 +295,7 @@ def main(
     """
     ctx.obj = App(
         config=Path(config),
-        day=_business_day(today, now),
+        day=business_day(today, now),
         format=form,
         language=lang,
         database_url=os.environ.get("ISP_DATABASE_URL"),

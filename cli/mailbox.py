@@ -184,7 +184,11 @@ def bring_in(app: App, file: Path, passwords: Path | None, dry_run: bool) -> Non
         done = import_mailboxes(session, app.shift, file, issued)
         if passwords is not None and done.passwords:
             write_private(passwords, _password_file(done.passwords))
-    answer = {"imported": done.rows, "passwords": len(done.passwords), "dry_run": False}
+    answer: dict[str, object] = {
+        "imported": done.rows,
+        "passwords": len(done.passwords),
+        "dry_run": False,
+    }
     if passwords is not None and done.passwords:
         answer["file"] = str(passwords)
     app.show(answer)
