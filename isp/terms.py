@@ -43,7 +43,5 @@ def is_renewal_month(concluded: Month, term_months: int, month: Month) -> bool:
 
 
 def next_renewal_month(concluded: Month, term_months: int, month: Month) -> Month:
-    """The first renewal month that is `month` or later."""
-    if is_renewal_month(concluded, term_months, month):
-        return month
+    """The first renewal month that is `month` or later: in it the ended term still counts."""
     return term_in(concluded, term_months, month).renewal_month

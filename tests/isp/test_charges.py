@@ -106,6 +106,11 @@ def test_the_first_free_months_count_from_the_opening_month(
     assert tuple(tuple(charge.kind for charge in month) for month in billed) == kinds
 
 
+def test_a_plan_has_no_fees_but_those_it_names() -> None:
+    assert Fees(24) == Fees(24, 0, "none", 0, 0, 0)
+    assert not Exit(APRIL, 0, 0).withdrawn
+
+
 def test_a_price_of_nothing_is_no_line() -> None:
     assert running_charges(APRIL, APRIL, (PricePeriod(APRIL, 0),), Fees(24)) == ()
 

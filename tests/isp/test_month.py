@@ -54,6 +54,8 @@ def test_all_04_what_is_no_month_is_refused_by_its_field(written: str) -> None:
     assert repr(written) in refused.value.why
     assert "YYYY-MM" in refused.value.why
     assert "\n" not in str(refused.value)
+    with pytest.raises(Refused, match="^month: "):
+        Month.parse(written)
 
 
 @pytest.mark.parametrize(
