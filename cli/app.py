@@ -15,7 +15,7 @@ from datetime import datetime
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -64,7 +64,7 @@ class App:
     config: Path
     day: Day
     format: str
-    language: str | None
+    language: Literal["ja", "en"] | None
     database_url: str | None
     actor: str
 
@@ -282,7 +282,7 @@ def main(
     today: str | None,
     now: str | None,
     form: str,
-    lang: str | None,
+    lang: Literal["ja", "en"] | None,
     actor: str | None,
 ) -> None:
     """Back office of a Japanese internet provider: contracts, billing, mail, guides.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import timedelta
+from typing import Any
 
 from sqlalchemy import ColumnElement, Integer, and_, cast, extract, or_, select
 from sqlalchemy.orm import Session
@@ -113,30 +114,31 @@ def notices_due(session: Session, day: Day, notice_days: int) -> list[str]:
     )
 
 
+def renewal_said(contract: Contract, shift: Shift) -> dict[str, Any]:
+    """What notice and letter say of the coming renewal: the month, the fee outside it, the days.
+
+    Complete by the cutoff, only the renewal month itself is charged: that day is the cheapest.
+    """
+    concluded = Month.of(contract.concluded_on)
+    renewal = next_renewal_month(concluded, contract.term_months, Month.of(shift.day.today))
+    policy = shift.policy.contract
+    return {
+        "contract_number": contract.number,
+        "plan_name": contract.plan.name,
+        "renewal_month": renewal,
+        "early_fee": early_termination_fee(agreement_of(contract), (renewal + 1).first, policy)[0],
+        "cheapest_day": renewal.day(policy.cutoff_day),
+        "last_free_day": renewal.last,
+        "next_term_end": renewal + (contract.term_months - 1),
+    }
+
+
 def announce_renewal(session: Session, shift: Shift, number: str) -> None:
     """Tell the member the renewal month, the fee outside it and the last free day (ISP-15)."""
     contract = contract_named(session, number)
-    concluded = Month.of(contract.concluded_on)
-    renewal = next_renewal_month(concluded, contract.term_months, Month.of(shift.day.today))
-    cutoff = shift.policy.contract.cutoff_day
-    post(
-        session,
-        shift,
-        "renewal-notice",
-        contract.customer,
-        f"{number}/{renewal}",
-        {
-            "contract_number": number,
-            "plan_name": contract.plan.name,
-            "renewal_month": renewal,
-            "early_fee": early_termination_fee(
-                agreement_of(contract), (renewal + 1).first, shift.policy.contract
-            )[0],
-            "cheapest_day": renewal.day(cutoff),
-            "last_free_day": renewal.last,
-            "next_term_end": renewal + (contract.term_months - 1),
-        },
-    )
+    said = renewal_said(contract, shift)
+    renewal = said["renewal_month"]
+    post(session, shift, "renewal-notice", contract.customer, f"{number}/{renewal}", said)
     contract.renewal_announced = renewal
     record(session, shift, "contract.renewal-announced", number, after={"renewal_month": renewal})
 
