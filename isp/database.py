@@ -363,7 +363,7 @@ def job_lock(engine: Engine, job: str) -> Iterator[None]:
             yield
         return
     path = sqlite_path(engine)
-    lock = path.with_name(f"{path.name}.{job.replace(' ', '-')}.lock")
+    lock = path.with_name(f".{path.name}.{job.replace(' ', '-')}.lock")
     make_private(lock)
     with lock.open("r+") as file:  # the file stays: to remove it would let two hold it
         try:
