@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import re
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -59,7 +60,7 @@ def _prose(text: str) -> Iterator[str]:
     for paragraph in re.split(r"\n\s*\n", text):
         if paragraph.startswith("\b"):
             title, _, lines = paragraph.removeprefix("\b").strip("\n").partition("\n")
-            yield f"{title}\n\n```sh\n{inspect.cleandoc(lines)}\n```\n"
+            yield f"{title}\n\n```sh\n{textwrap.dedent(lines)}\n```\n"
         else:
             yield f"{paragraph}\n"
 
@@ -74,7 +75,8 @@ def _option(option: click.Option, context: click.Context) -> str:
         facts.append("May be given several times.")
     if option.envvar:
         facts.append(f"Environment: `{option.envvar}`.")
-    return f"| `{names}{value}` | {' '.join(facts)} |".replace("|ja|", "").replace("\n", " ")
+    cells = (f"`{names}{value}`", " ".join(facts))
+    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
 
 
 def run(words: list[str]) -> int:
