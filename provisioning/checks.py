@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import date, timedelta
-from typing import NamedTuple
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from isp.checks import Problem
 from isp.errors import Refused
 from isp.shift import Shift
 from isp.tables import Contract, Plan
@@ -20,27 +20,26 @@ from provisioning.wanted import Status, removal_day
 AT_ONCE = 10_000
 
 
-class Problem(NamedTuple):
-    """What is wrong with which record; neither part ever carries a hash."""
-
-    subject: str
-    what: str
-
-
-def problems(session: Session, shift: Shift) -> list[Problem]:
-    """Everything that is wrong with the mail side; empty when all is well."""
-    return [
-        *_wrong_domains(session),
-        *_wrong_mailboxes(session, shift),
-        *_beyond_plan(session),
-        *_wrong_accounts(session, shift),
-    ]
+def checked(session: Session) -> int:
+    """How many rows of the mail side the checks look at."""
+    return sum(
+        session.scalars(select(func.count()).select_from(table)).one()
+        for table in (Domain, Mailbox, AccessAccount)
+    )
 
 
-def _wrong_domains(session: Session) -> Iterator[Problem]:
+def problems(session: Session, shift: Shift) -> Iterator[Problem]:
+    """Every fault of the mail side's tables; none carries a hash."""
+    yield from _domains(session)
+    yield from _mailboxes(session, shift)
+    yield from _beyond_plan(session)
+    yield from _access_accounts(session, shift)
+
+
+def _domains(session: Session) -> Iterator[Problem]:
     for name in session.scalars(select(Domain.name).order_by(Domain.name)):
         if not _stands(mail_domain, name):
-            yield Problem(name, "is not a domain name in the form that is stored")
+            yield Problem("domain", name, "is not a domain name in the form that is stored")
 
 
 def _stands(read: Callable[[str], object], text: str) -> bool:
@@ -51,7 +50,7 @@ def _stands(read: Callable[[str], object], text: str) -> bool:
         return False
 
 
-def _wrong_mailboxes(session: Session, shift: Shift) -> Iterator[Problem]:
+def _mailboxes(session: Session, shift: Shift) -> Iterator[Problem]:
     found = session.execute(
         select(
             Mailbox.address,
@@ -69,17 +68,21 @@ def _wrong_mailboxes(session: Session, shift: Shift) -> Iterator[Problem]:
     grace = shift.policy.mail.removal_grace_days
     for row in found:
         if not _stands(lambda text: mail_address(text, role_names=True), row.address):
-            yield Problem(row.address, "is not a mail address in the form that is stored")
+            yield Problem(
+                "mailbox", row.address, "is not a mail address in the form that is stored"
+            )
         if row.address.rpartition("@")[2] != row.domain:
-            yield Problem(row.address, f"is kept under the domain {row.domain}")
+            yield Problem("mailbox", row.address, f"is kept under the domain {row.domain}")
         for what in _wrong_with_hash(row.password_hash, row.status):
-            yield Problem(row.address, what)
+            yield Problem("mailbox", row.address, what)
         due = row.remove_on
         if due is None and row.ended_on is not None:
             due = removal_day(row.ended_on, grace)
         if row.status != "removed" and _late(due, shift.day.today):
             yield Problem(
-                row.address, f"was to be removed on {due} (contract {row.number}): run `isp daily`"
+                "mailbox",
+                row.address,
+                f"was to be removed on {due} (contract {row.number}): run `isp daily`",
             )
 
 
@@ -107,11 +110,13 @@ def _beyond_plan(session: Session) -> Iterator[Problem]:
     )
     for row in found:
         yield Problem(
-            row.number, f"has {row.kept} mailboxes, plan {row.code} includes {row.mailboxes}"
+            "mailbox",
+            row.number,
+            f"has {row.kept} mailboxes, plan {row.code} includes {row.mailboxes}",
         )
 
 
-def _wrong_accounts(session: Session, shift: Shift) -> Iterator[Problem]:
+def _access_accounts(session: Session, shift: Shift) -> Iterator[Problem]:
     found = session.execute(
         select(
             AccessAccount.connection_id,
@@ -126,11 +131,16 @@ def _wrong_accounts(session: Session, shift: Shift) -> Iterator[Problem]:
     )
     for row in found:
         if not row.connection_id.startswith(f"{row.number}@".lower()):
-            yield Problem(row.connection_id, f"is not the connection ID of contract {row.number}")
+            yield Problem(
+                "access_account",
+                row.connection_id,
+                f"is not the connection ID of contract {row.number}",
+            )
         for what in _wrong_with_hash(row.password_hash, row.status):
-            yield Problem(row.connection_id, what)
+            yield Problem("access_account", row.connection_id, what)
         if row.status != "removed" and _late(row.ended_on, shift.day.today):
             yield Problem(
+                "access_account",
                 row.connection_id,
                 f"outlives contract {row.number}, over since {row.ended_on}: run `isp daily`",
             )

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session, contains_eager
 
 from isp.errors import Refused
 from isp.queries import contract_named
+from isp.shift import Shift
 from isp.tables import Contract
 from provisioning.addresses import mail_address
+from provisioning.guides import Settings, client_of, settings_for
 from provisioning.tables import AccessAccount, Domain, Mailbox
-from provisioning.wanted import Status
 
 
 def domains(session: Session) -> list[Domain]:
@@ -33,7 +34,7 @@ def mailboxes(
     *,
     contract: str | None = None,
     domain: str | None = None,
-    status: Status | None = None,
+    status: str | None = None,
 ) -> list[Mailbox]:
     """Mailboxes in the order of their addresses; a contract that does not exist is refused."""
     wanted = (
@@ -51,19 +52,41 @@ def mailboxes(
     return list(session.scalars(wanted))
 
 
-def mailboxes_kept(session: Session, contract_id: int) -> int:
-    """How many mailboxes count against the plan: all but the removed and those being removed."""
-    return session.scalars(
-        select(func.count(Mailbox.id)).where(
-            Mailbox.contract_id == contract_id,
-            Mailbox.status != "removed",
-            Mailbox.remove_on.is_(None),
+def mailboxes_kept(session: Session, contract_id: int) -> list[Mailbox]:
+    """The mailboxes that count against the plan: all but the removed and those being removed."""
+    return list(
+        session.scalars(
+            select(Mailbox)
+            .where(
+                Mailbox.contract_id == contract_id,
+                Mailbox.status != "removed",
+                Mailbox.remove_on.is_(None),
+            )
+            .order_by(Mailbox.id)
         )
-    ).one()
+    )
 
 
 def access_of(session: Session, contract: str) -> AccessAccount | None:
     """The connection account of a contract, also one that has been removed."""
     return session.scalar(
         select(AccessAccount).join(AccessAccount.contract).where(Contract.number == contract)
+    )
+
+
+def guide_settings(session: Session, shift: Shift, address: str, client: str) -> Settings:
+    """What the member enters into this program for an existing mailbox (ISP-17)."""
+    mailbox = mailbox_named(session, address)
+    if mailbox.status == "removed":
+        raise Refused("address", f"{mailbox.address} has been removed, nothing reaches it")
+    return settings_of(shift, mailbox, client)
+
+
+def settings_of(shift: Shift, mailbox: Mailbox, client: str) -> Settings:
+    """The settings of a mailbox, legacy ones for a program out of support."""
+    return settings_for(
+        mailbox.address,
+        mailbox.display_name,
+        shift.policy.mail,
+        legacy=client_of(client).legacy,
     )

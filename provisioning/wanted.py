@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Literal, get_args
+from typing import Final, Literal
 
 from isp.lifecycle import ContractStatus
 
 Status = Literal["active", "suspended", "removed"]
 SuspendedBy = Literal["", "operator", "contract"]
 Act = Literal["suspend", "resume", "schedule", "remove"]
-ACTS: tuple[Act, ...] = get_args(Act)
+
+SUSPENDED_REASON: Final = "contract suspended"
+"""Why a mailbox is suspended that follows its contract; mail servers say it, so ASCII."""
 
 
 @dataclass(frozen=True, slots=True)

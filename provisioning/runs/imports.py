@@ -60,8 +60,8 @@ class Issued:
 class Imported:
     """How many mailboxes a file brought, and the passwords that were made, address by address."""
 
-    mailboxes: int
-    passwords: Mapping[str, str] = field(repr=False)
+    rows: int
+    passwords: dict[str, str] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +137,8 @@ def _ground(session: Session, shift: Shift) -> _Ground:
             )
             for row in contracts
         },
-        kept=dict(kept_now.tuples().all()),
-        taken=dict(session.execute(select(Mailbox.address, Mailbox.status)).tuples().all()),
+        kept=dict(kept_now.all()),
+        taken=dict(session.execute(select(Mailbox.address, Mailbox.status)).all()),
         quota_mb=shift.policy.mail.quota_mb,
     )
 

@@ -83,7 +83,7 @@ def add_mailbox(
         taken=session.scalar(select(Mailbox.status).where(Mailbox.address == address)),
     )
     held = held_to_serve(session, contract)
-    refuse_beyond_plan(entitlement(held), mailboxes_kept(session, held.id))
+    refuse_beyond_plan(entitlement(held), len(mailboxes_kept(session, held.id)))
     quota = quota_checked(shift.policy.mail.quota_mb if quota_mb is None else quota_mb)
     password, hashed = new_password(shift)
     state = at_opening(held.status)
@@ -200,7 +200,7 @@ def resume(session: Session, shift: Shift, address: str) -> Mailbox:
             "status", f"contract {contract.number} is suspended; its mailboxes resume with it"
         )
     if mailbox.remove_on is not None:
-        refuse_beyond_plan(entitlement(contract), mailboxes_kept(session, contract.id))
+        refuse_beyond_plan(entitlement(contract), len(mailboxes_kept(session, contract.id)))
     before = _state(mailbox)
     mailbox.status = "suspended" if waits else "active"
     mailbox.suspended_by = "contract" if waits else ""

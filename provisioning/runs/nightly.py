@@ -14,6 +14,7 @@ from isp.shift import Shift
 from isp.tables import Contract, Journal
 from provisioning.tables import DEAD, AccessAccount, Mailbox
 from provisioning.wanted import (
+    SUSPENDED_REASON,
     Act,
     Action,
     ContractState,
@@ -29,7 +30,6 @@ DONE: Final[Mapping[Act, str]] = {
     "schedule": "removal-scheduled",
     "remove": "removed",
 }
-REASON: Final = "contract suspended"
 AT_ONCE: Final = 10_000
 """Rows read at a time, so that a hundred thousand mailboxes are never in memory together."""
 
@@ -89,7 +89,7 @@ def _columns(state: MailboxState) -> dict[str, Any]:
 def _reason(now: str, action: Action) -> str:
     if action.act == "schedule":
         return now
-    return REASON if action.act == "suspend" else ""
+    return SUSPENDED_REASON if action.act == "suspend" else ""
 
 
 def _reconcile_access(session: Session, shift: Shift) -> Counter[str]:

@@ -1,0 +1,125 @@
+"""`isp check` finds what somebody, or some other program, has put wrongly into the mail side."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+
+import pytest
+from members import CONTRACT, MakeDay, becomes, conclude, shift_of
+from sqlalchemy import text
+from sqlalchemy.engine import Engine
+from sqlalchemy.orm import Session
+
+from provisioning.checks import checked, problems
+from provisioning.runs.access import open_access
+from provisioning.runs.mailboxes import add_domain, add_mailbox, remove
+from provisioning.runs.nightly import reconcile
+
+TARO = "taro@example.jp"
+ACCOUNT = "k00000001@ppp.example.jp"
+WEAK = "{SHA512-CRYPT}$6$short"
+
+
+@pytest.mark.parametrize(
+    ("fault", "table", "subject", "what"),
+    [
+        (
+            "INSERT INTO domain (name, added_on) VALUES ('Example.JP', '2026-04-01')",
+            "domain",
+            "Example.JP",
+            "not a domain name",
+        ),
+        (
+            "UPDATE mailbox SET address = 'Taro@example.jp' WHERE address = 'taro@example.jp'",
+            "mailbox",
+            "Taro@example.jp",
+            "not a mail address",
+        ),
+        (
+            "UPDATE mailbox SET domain = 'example.net' WHERE address = 'taro@example.jp'",
+            "mailbox",
+            TARO,
+            "under the domain example.net",
+        ),
+        (
+            "UPDATE mailbox SET password_hash = '{PLAIN}secret' WHERE address = 'taro@example.jp'",
+            "mailbox",
+            TARO,
+            "no hash that a password",
+        ),
+        (
+            "UPDATE mailbox SET password_hash = (SELECT password_hash FROM mailbox WHERE "
+            "address = 'taro@example.jp') WHERE address = 'gone@example.jp'",
+            "mailbox",
+            "gone@example.jp",
+            "keeps the hash",
+        ),
+        (
+            "UPDATE mailbox SET remove_on = '2026-04-08' WHERE address = 'taro@example.jp'",
+            "mailbox",
+            TARO,
+            "was to be removed on 2026-04-08",
+        ),
+        ("UPDATE plan SET mailboxes = 0", "mailbox", CONTRACT, "has 1 mailboxes, .* includes 0"),
+        (
+            "UPDATE access_account SET connection_id = 'k00000002@ppp.example.jp'",
+            "access_account",
+            "k00000002@ppp.example.jp",
+            "not the connection ID of contract K00000001",
+        ),
+        (
+            f"UPDATE access_account SET password_hash = '{WEAK}'",
+            "access_account",
+            ACCOUNT,
+            "no hash that a password",
+        ),
+        (
+            "UPDATE access_account SET status = 'removed'",
+            "access_account",
+            ACCOUNT,
+            "keeps the hash",
+        ),
+    ],
+)
+def test_a_planted_fault_is_found_and_nothing_else(
+    database: Engine, day: MakeDay, fault: str, table: str, subject: str, what: str
+) -> None:
+    shift = shift_of(day("2026-04-10"))
+    with Session(database) as session:
+        conclude(session)
+        add_domain(session, shift, "example.net")
+        add_mailbox(session, shift, TARO, CONTRACT)
+        add_mailbox(session, shift, "gone@example.jp", CONTRACT)
+        remove(session, shift, "gone@example.jp", at_once=True)
+        open_access(session, shift, CONTRACT)
+        session.flush()
+        assert list(problems(session, shift)) == []
+        assert checked(session) == 5
+        session.execute(text(fault))
+        (found,) = problems(session, shift)
+        assert (found.table, found.subject) == (table, subject)
+        assert re.search(what, found.what)
+        assert "secret" not in found.what and "$6$" not in found.what
+
+
+def test_what_outlives_its_contract_is_found_until_the_night_has_seen_to_it(
+    database: Engine, day: MakeDay
+) -> None:
+    """Due yesterday is not late yet: the run of today may be still to come."""
+    with Session(database) as session:
+        conclude(session)
+        shift = shift_of(day("2026-04-10"))
+        add_mailbox(session, shift, TARO, CONTRACT)
+        open_access(session, shift, CONTRACT)
+        becomes(session, "ended", date(2026, 4, 30))
+
+        def found(today: str) -> list[str]:
+            return [problem.subject for problem in problems(session, shift_of(day(today)))]
+
+        assert found("2026-05-01") == []
+        assert found("2026-05-02") == [ACCOUNT]
+        assert found("2026-05-31") == [ACCOUNT]
+        assert found("2026-06-01") == [TARO, ACCOUNT]
+        reconcile(session, shift_of(day("2026-06-01")))
+        assert found("2026-06-01") == []
