@@ -77,12 +77,23 @@ def _plain(value: object) -> object:
     return value
 
 
+def _header(text: str) -> str:
+    """`text` as it may stand in a header: what looks like an encoded word (RFC 2047) is none."""
+    return printable(text).replace("=?", "= ?")
+
+
 def _address(field: str, display_name: str, address: str) -> Address:
-    """A mailbox with its display name; an address that is none is refused by its field."""
+    """A mailbox with its display name; anything but one bare ASCII address is refused.
+
+    A name without a break is not folded: cut, it stays within the 998 characters of a line.
+    """
     try:
-        return Address(display_name=printable(display_name), addr_spec=address)
+        made = Address(display_name=_header(display_name)[:200], addr_spec=address)
     except (ValueError, IndexError, MessageError):
-        raise ValueError(f"{field}: {address!r} is not a mail address") from None
+        made = None
+    if made is None or made.addr_spec != address or not address.isascii():
+        raise ValueError(f"{field}: {address!r} is not a mail address")
+    return made
 
 
 def notice(
@@ -126,7 +137,7 @@ def notice(
         "sender", operator.name if language == "ja" else operator.name_en, sender
     )
     message["To"] = _address("recipient", str(values["customer_name"]), recipient)
-    message["Subject"] = subject
+    message["Subject"] = _header(subject)
     message["Date"] = date
     message["Message-ID"] = message_id
     message["Auto-Submitted"] = "auto-generated"
@@ -135,7 +146,7 @@ def notice(
     message["Content-Language"] = language
     for name, content, media_type in attachments:
         main, _, sub = media_type.partition("/")
-        message.add_attachment(content, maintype=main, subtype=sub, filename=printable(name))
+        message.add_attachment(content, maintype=main, subtype=sub, filename=_header(name))
     if attachments:
         # The library would draw one by lot, and the same arguments give the same bytes here.
         message.set_boundary(f"=_{hashlib.sha256(message_id.encode()).hexdigest()[:32]}")
