@@ -167,6 +167,23 @@ def test_every_package_is_shipped() -> None:
     assert set(PROJECT["tool"]["setuptools"]["packages"]) == found
 
 
+def test_every_library_says_why() -> None:
+    """docs/dependencies.md has a line for each library that pyproject.toml asks for."""
+    project = PROJECT["project"]
+    wanted = [
+        *project["dependencies"],
+        *(x for xs in project["optional-dependencies"].values() for x in xs),
+    ]
+    asked = {re.split(r"[\[<>=~! ]", each)[0].lower() for each in wanted} - {project["name"]}
+    reasons = (ROOT / "docs" / "dependencies.md").read_text("utf-8")
+    told = {
+        word
+        for row in re.findall(r"^\| ([^|]+) \|", reasons, re.MULTILINE)
+        for word in re.findall(r"[\w-]+", row.lower())
+    }
+    assert sorted(asked - told) == []
+
+
 def test_names_of_tests_are_unique() -> None:
     """Without packages around them, two files of one name would be one module to pytest."""
     counted = Counter(file.name for file in sources("tests") if file.name != "conftest.py")
