@@ -78,8 +78,11 @@ def _plain(value: object) -> object:
 
 
 def _header(text: str) -> str:
-    """`text` as it may stand in a header: what looks like an encoded word (RFC 2047) is none."""
-    return printable(text).replace("=?", "= ?")
+    """`text` as it may stand in a header: what looks like an encoded word (RFC 2047) is none.
+
+    Blanks of any width become one space, as the library loses others where it folds.
+    """
+    return " ".join(printable(text).replace("=?", "= ?").split())
 
 
 def _address(field: str, display_name: str, address: str) -> Address:
