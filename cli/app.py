@@ -109,6 +109,7 @@ class App:
         from isp.database import check_revision
 
         opened = self.open_engine()
+        click.get_current_context().call_on_close(opened.dispose)
         check_revision(opened)
         return opened
 

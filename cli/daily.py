@@ -148,14 +148,18 @@ def bill_months(app: App) -> Done:
 
 
 def announce_invoices(app: App) -> Done:
-    from billing.runs.announcements import announce, announcements_due
+    """Members are told of the last month's invoices, each once."""
+    from billing.runs.announcements import announce
+    from isp.month import Month
 
-    return each(
-        app,
-        "invoice-notices",
-        lambda session: announcements_due(session, app.shift.day),
-        announce,
-    )
+    month, posted, after = Month.of(app.day.today) - 1, 0, 0
+    while True:
+        with app.transaction() as session:
+            told = announce(session, app.shift, month, CHUNK, after)
+        posted += told.posted
+        if told.next_id is None:
+            return Done(posted)
+        after = told.next_id
 
 
 def export_transfers(app: App) -> Done:

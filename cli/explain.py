@@ -1,0 +1,26 @@
+"""`isp explain`: why each line of an invoice is what it is."""
+
+from __future__ import annotations
+
+import click
+
+from cli.app import App, pass_app
+
+
+@click.command()
+@click.argument("number", metavar="R")
+@pass_app
+def explain(app: App, number: str) -> None:
+    """Say for each line of an invoice the rule, dates and price that made it.
+
+    So that the desk can answer a caller; in Japanese, or in English by --lang en.
+
+    \b
+    Example:
+      isp --lang en explain R00000001
+    """
+    from billing.explain import explain
+
+    with app.reading() as session:
+        answer = explain(session, app.shift, number)
+    app.show(answer)
