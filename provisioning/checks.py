@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from isp.checks import Problem
 from isp.errors import Refused
 from isp.shift import Shift
-from isp.tables import Contract, Plan
+from isp.tables import Contract, Journal, Plan
 from provisioning.addresses import mail_address, mail_domain
 from provisioning.passwords import check_hash
 from provisioning.tables import DEAD, AccessAccount, Domain, Mailbox
@@ -34,6 +34,7 @@ def problems(session: Session, shift: Shift) -> Iterator[Problem]:
     yield from _mailboxes(session, shift)
     yield from _beyond_plan(session)
     yield from _access_accounts(session, shift)
+    yield from _untold(session)
 
 
 def _domains(session: Session) -> Iterator[Problem]:
@@ -144,3 +145,24 @@ def _access_accounts(session: Session, shift: Shift) -> Iterator[Problem]:
                 row.connection_id,
                 f"outlives contract {row.number}, over since {row.ended_on}: run `isp daily`",
             )
+
+
+def _untold(session: Session) -> Iterator[Problem]:
+    """What no act of the office has made (ALL-03)."""
+    for table, subject, act in (
+        ("domain", select(Domain.name.label("subject")), "domain."),
+        ("mailbox", select(Mailbox.address.label("subject")), "mailbox."),
+        (
+            "access_account",
+            select(Contract.number.label("subject")).join(
+                AccessAccount, AccessAccount.contract_id == Contract.id
+            ),
+            "access.",
+        ),
+    ):
+        made = subject.subquery()
+        told = select(Journal.id).where(
+            Journal.subject == made.c.subject, Journal.act.startswith(act)
+        )
+        for name in session.scalars(select(made.c.subject).where(~told.exists())):
+            yield Problem(table, name, "is not in the journal (ALL-03)")

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
-from isp.calendar import Day
+from isp.calendar import TOKYO, Day
 from isp.lifecycle import ContractStatus
 from isp.month import Month
 from isp.policy import parse, profile_text
 from isp.shift import Shift
 from isp.tables import Address, Contract, Customer, Plan
+from provisioning.runs.mailboxes import add_domain
 from provisioning.tables import Domain
 
 CONTRACT = "K00000001"
@@ -80,7 +81,8 @@ def conclude(
         installation_fee=0,
     )
     if session.get(Domain, "example.jp") is None:
-        session.add(Domain(name="example.jp", added_on=date(2026, 4, 1)))
+        now = datetime(2026, 4, 1, 9, tzinfo=TOKYO)
+        add_domain(session, shift_of(Day(now.date(), now)), "example.jp")
     session.add(contract)
     session.flush()
     return contract

@@ -75,6 +75,27 @@ WEAK = "{SHA512-CRYPT}$6$short"
             "no hash that a password",
         ),
         (
+            "INSERT INTO domain (name, added_on) VALUES ('example.org', '2026-04-01')",
+            "domain",
+            "example.org",
+            "not in the journal",
+        ),
+        (
+            "INSERT INTO mailbox (address, domain, contract_id, display_name, quota_mb, "
+            "password_hash, status) SELECT 'own@example.jp', domain, contract_id, 'x', 1, "
+            "password_hash, 'active' FROM mailbox WHERE address = 'taro@example.jp'",
+            "mailbox",
+            "own@example.jp",
+            "not in the journal",
+        ),
+        (
+            "UPDATE access_account SET contract_id = (SELECT id FROM contract WHERE "
+            "number = 'K00000002'), connection_id = 'k00000002@ppp.example.jp'",
+            "access_account",
+            "K00000002",
+            "not in the journal",
+        ),
+        (
             "UPDATE access_account SET status = 'removed'",
             "access_account",
             ACCOUNT,
@@ -88,6 +109,7 @@ def test_a_planted_fault_is_found_and_nothing_else(
     shift = shift_of(day("2026-04-10"))
     with Session(database) as session:
         conclude(session)
+        conclude(session, "K00000002")
         add_domain(session, shift, "example.net")
         add_mailbox(session, shift, TARO, CONTRACT)
         add_mailbox(session, shift, "gone@example.jp", CONTRACT)
@@ -97,10 +119,11 @@ def test_a_planted_fault_is_found_and_nothing_else(
         assert list(problems(session, shift)) == []
         assert checked(session) == 5
         session.execute(text(fault))
-        (found,) = problems(session, shift)
-        assert (found.table, found.subject) == (table, subject)
-        assert re.search(what, found.what)
-        assert "secret" not in found.what and "$6$" not in found.what
+        found = list(problems(session, shift))
+        assert {(problem.table, problem.subject) for problem in found} == {(table, subject)}
+        said = " ".join(problem.what for problem in found)
+        assert re.search(what, said)
+        assert "secret" not in said and "$6$" not in said
 
 
 def test_what_outlives_its_contract_is_found_until_the_night_has_seen_to_it(
