@@ -406,6 +406,8 @@ class _Session(SMTP):
         finally:
             self._server.leave(self.client)
             self._hang_up()
+            if self._shaking_hands:
+                self.connection_lost(None)  # nobody else tells before TLS stands
 
     def connection_lost(self, error: Exception | None) -> None:
         super().connection_lost(error)
@@ -430,15 +432,16 @@ class _Session(SMTP):
 
     def _goodbye(self, reply: str, grace: float = 2.0) -> None:
         """Say why and hang up; in the middle of a TLS handshake, only hang up."""
-        if (
-            self.transport is not None
-            and self.transport is self._writer.transport
-            and not self._writer.is_closing()
-        ):
+        if not self._shaking_hands and not self._writer.is_closing():
             self._writer.write(reply.encode("ascii") + b"\r\n")
         self._hang_up(grace)
         if self._handler_coroutine:
             self._handler_coroutine.cancel()  # commands already here are not obeyed any more
+
+    @property
+    def _shaking_hands(self) -> bool:
+        """Whether STARTTLS has begun and TLS does not stand yet."""
+        return self.transport is not None and self.transport is not self._writer.transport
 
     def _hang_up(self, grace: float = 2.0) -> None:
         """Close the connection, by force if the client does not read or close its side."""
