@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Final, Literal
 
-from isp.documents import Addressee, Language, day, environment, letterhead, month, pdf, yen
+from isp.documents import Addressee, Language, day, environment, letterhead, month, pdf, plain, yen
 from isp.month import Month
 from isp.policy import Desk, Operator
 from isp.tax import RateTotal
@@ -224,4 +224,4 @@ def invoice_pdf(document: InvoiceDocument) -> bytes:
 
 def invoice_html(document: InvoiceDocument) -> str:
     """The same document as one HTML page without anything to load (ALL-01)."""
-    return environment().get_template("invoices/invoice.html.j2").render(_values(document))
+    return environment().get_template("invoices/invoice.html.j2").render(plain(_values(document)))

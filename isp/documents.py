@@ -178,16 +178,16 @@ def _source(template: str) -> bytes:
     return (_FOLDER / template).read_bytes()
 
 
-def _plain(value: object) -> object:
+def plain(value: object) -> object:
     """`value` as JSON knows it, its texts printable; dates and months in their ISO form."""
     if value is None or isinstance(value, (bool, int)):
         return value
     if isinstance(value, str):
         return printable(value)
     if isinstance(value, Mapping):
-        return {str(key): _plain(of) for key, of in value.items()}
+        return {str(key): plain(of) for key, of in value.items()}
     if isinstance(value, (tuple, list)):
-        return [_plain(of) for of in value]
+        return [plain(of) for of in value]
     if isinstance(value, (date, Month)):
         return str(value)
     raise TypeError(f"a document takes texts, whole numbers, dates and lists, not {value!r}")
@@ -201,7 +201,7 @@ def pdf(template: str, values: Mapping[str, object]) -> bytes:
     a new one leaves the layouts kept from earlier documents in use (2.8 ms against 12). The
     same values give the same bytes, as no clock is read.
     """
-    written = json.dumps(_plain(values), ensure_ascii=False).encode()
+    written = json.dumps(plain(values), ensure_ascii=False).encode()
     # The stub knows single files only; the library's README documents several in a mapping.
     files: Any = {"main.typ": _source(template), "data.json": written}
     with _ONE_AT_A_TIME:
