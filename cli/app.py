@@ -24,6 +24,7 @@ from isp.errors import Fault, Refused, RowsRefused
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
+    from sqlalchemy.exc import IntegrityError
     from sqlalchemy.orm import Session
 
     from isp.policy import Policy
@@ -124,7 +125,7 @@ class App:
                 yield session
                 session.commit()
             except IntegrityError as broken:
-                raise Refused("database", f"refused by a constraint: {broken.orig}") from broken
+                raise Refused("database", _constraint(broken)) from broken
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
@@ -148,6 +149,12 @@ class App:
 
 
 pass_app = click.make_pass_decorator(App)
+
+
+def _constraint(broken: IntegrityError) -> str:
+    """Which constraint refused; never the row, which PostgreSQL would add with all its secrets."""
+    told = getattr(getattr(broken.orig, "diag", None), "message_primary", None)
+    return f"refused by a constraint: {told or broken.orig}"
 
 
 def note(message: str) -> None:

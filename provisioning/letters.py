@@ -124,7 +124,7 @@ class WelcomeLetter:
     customer: Addressee
     contract_number: str
     plan_name: str
-    opened_on: date
+    opened_on: date | None
     connection_id: str
     connection_password: str = field(repr=False)
     mailboxes: tuple[MailboxCredential, ...]
@@ -195,7 +195,7 @@ def welcome_pdf(letter: WelcomeLetter) -> bytes:
             **letterhead(letter.customer, letter.operator, letter.desk, language),
             "contract_number": letter.contract_number,
             "plan_name": letter.plan_name,
-            "opened_on": day(letter.opened_on, language),
+            "opened_on": day(letter.opened_on, language) if letter.opened_on else None,
             "connection": {
                 "id": letter.connection_id,
                 "password": letter.connection_password,

@@ -8,7 +8,6 @@ from typing import Final, Literal
 from sqlalchemy.orm import Session
 
 from isp.documents import Addressee, Language
-from isp.errors import Refused
 from isp.journal import record
 from isp.queries import address_of
 from isp.shift import Shift
@@ -30,16 +29,10 @@ def welcome(
     """What the joining letter says; every password in it is new, and the old ones are dead.
 
     Nobody can read an existing password back, so to print it is to make it: asked for again, the
-    letter replaces the passwords of the one before. A connection account is opened where there is
-    none. In the member's language unless another is named.
+    letter replaces the passwords of the one before. It may be made before the day of opening is
+    known. A connection account is opened where there is none. In the member's language unless another is named.
     """
     held = held_to_serve(session, contract)
-    if held.opened_on is None:
-        raise Refused(
-            "contract",
-            f"{held.number} has no day of opening yet, which the letter names; "
-            f"record it with `isp contract open {held.number} --on DAY` first",
-        )
     opened = access_of(session, held.number)
     account, password = (reissue_access if opened else open_access)(session, shift, held.number)
     boxes = mailboxes_kept(session, held.id)

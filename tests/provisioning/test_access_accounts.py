@@ -186,13 +186,14 @@ def test_isp_01_a_contract_without_mailboxes_gets_a_letter_too(
         assert letter.connection_password in said(welcome_pdf(letter))
 
 
-def test_isp_01_a_letter_waits_for_the_day_of_opening(database: Engine, day: MakeDay) -> None:
+def test_isp_01_the_letter_may_go_out_before_the_opening(database: Engine, day: MakeDay) -> None:
     shift = shift_of(day("2026-04-10"))
     with Session(database) as session:
         conclude(session, status="applied")
-        with pytest.raises(Refused, match="isp contract open K00000001"):
-            welcome(session, shift, CONTRACT)
-        assert access_of(session, CONTRACT) is None
+        letter = welcome(session, shift, CONTRACT)
+        assert letter.opened_on is None
+        assert access_of(session, CONTRACT) is not None
+        assert letter.connection_password in said(welcome_pdf(letter))
 
 
 def test_isp_01_the_letter_on_a_reissue_carries_the_new_password(
