@@ -6,6 +6,7 @@ so that `isp --help` costs nothing.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -15,11 +16,14 @@ from datetime import datetime
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
+from reprlib import repr as shown
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
+from click.core import ParameterSource
 
-from isp.calendar import TOKYO, Calendar, Day
+from cli.parameters import field_of
+from isp.calendar import TOKYO, Calendar, Day, read_day
 from isp.errors import Fault, Refused, RowsRefused
 
 if TYPE_CHECKING:
@@ -166,32 +170,38 @@ def _tell(error: BaseException) -> int:
     """One line for people on standard error, and the exit code that goes with it."""
     if isinstance(error, RowsRefused):
         for line, column, why in error.rows:
-            note(f"Error: line {line}: {column}: {why}")
-        note(f"Error: {error}")
-        return 2
+            note(_one_line(f"Error: line {line}: {column}: {why}"))
     if isinstance(error, Refused):
-        note(f"Error: {_one_line(str(error))}")
+        note(_one_line(f"Error: {error}"))
         return 2
     if isinstance(error, Fault):
-        note(f"Error: {_one_line(str(error))}")
+        note(_one_line(f"Error: {error}"))
         return 1
+    if isinstance(error, OSError):
+        note(_one_line(f"Error: {error.filename or 'file'}: {error.strerror or error}"))
+        return 1
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        error.show()
+        return error.exit_code
     if isinstance(error, click.ClickException):
-        note(f"Error: {_one_line(_usage(error))}")
+        note(_one_line(f"Error: {_usage(error)}"))
         return error.exit_code
     note("Aborted.")
     return 1
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    """One line without control characters, which could steer the operator's terminal."""
+    line = " ".join(text.split())
+    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in line)
 
 
 def _usage(error: click.ClickException) -> str:
     """A mistake in the command's words, named by its field, with the way to the help."""
-    if isinstance(error, click.MissingParameter) and error.param is not None:
-        what = f"{error.param.name or 'argument'}: is missing"
-    elif isinstance(error, click.BadParameter) and error.param is not None:
-        what = f"{error.param.name}: {error.message.rstrip('.')}"
+    if isinstance(error, click.MissingParameter):
+        what = f"{field_of(error.param)}: is missing"
+    elif isinstance(error, click.BadParameter):
+        what = f"{field_of(error.param)}: {error.message.rstrip('.')}"
     elif isinstance(error, click.UsageError):
         what = f"command: {error.message.rstrip('.')}"
     else:
@@ -221,16 +231,28 @@ class Office(click.Group):
 
     def main(self, args: Sequence[str] | None = None, *words: Any, **extra: Any) -> Any:
         """Run a command; the process ends with 0 done, 2 refused, 1 a fault."""
+        # Libraries and bulk runs make much that stays: to look for garbage in it again and again
+        # would cost a short command a seventh of its time, and a list of contracts a third.
+        gc.set_threshold(100_000, 50, 50)
         extra["standalone_mode"] = False
         try:
+            refuse_unreadable(sys.argv[1:] if args is None else args)
             super().main(args, *words, **extra)
-        except (Refused, Fault, click.ClickException, click.Abort) as error:
-            sys.exit(_tell(error))
         except BrokenPipeError:
             # The reader (`| head`) has gone; without this Python complains on its way out.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(1)
+        except (Refused, Fault, OSError, click.ClickException, click.Abort) as error:
+            sys.exit(_tell(error))
         sys.exit(0)
+
+
+def refuse_unreadable(words: Sequence[str]) -> None:
+    """Words that are not UTF-8 cannot be stored, searched for, or printed."""
+    settings = (value for name, value in os.environ.items() if name.startswith("ISP_"))
+    for word in (*words, *settings):
+        if any("\ud800" <= sign <= "\udfff" for sign in word):
+            raise Refused("command", f"{word!r} is not UTF-8; check the terminal's encoding")
 
 
 def clock() -> datetime:
@@ -238,24 +260,30 @@ def clock() -> datetime:
     return datetime.now(TOKYO)
 
 
+def _instant(now: str) -> datetime:
+    """`2026-11-15T23:59:59`, in Japan time where no offset is given."""
+    try:
+        read_day("now", now[:10])  # for the years that are known
+        if now[10:11] not in ("T", " "):
+            raise ValueError
+        instant = datetime.fromisoformat(now)
+    except (Refused, ValueError):
+        raise Refused(
+            "now", f"{shown(now)} is not a time, write 2026-11-15T23:59:59, in Japan or with +09:00"
+        ) from None
+    return instant.astimezone(TOKYO) if instant.tzinfo else instant.replace(tzinfo=TOKYO)
+
+
 def business_day(today: str | None, now: str | None) -> Day:
     """The day by the options, or by the clock in Japan."""
     if now is not None:
-        try:
-            instant = datetime.fromisoformat(now)
-        except ValueError:
-            raise Refused("now", f"{now!r} is not a time, write 2026-11-15T23:59:59") from None
-        if instant.tzinfo is None:
-            instant = instant.replace(tzinfo=TOKYO)
-        instant = instant.astimezone(TOKYO)
+        instant = _instant(now)
         if today is not None and today != instant.date().isoformat():
             raise Refused("today", f"{today} is not the day of --now {now}")
         return Day(instant.date(), instant)
     instant = clock()
     if today is None:
         return Day(instant.date(), instant)
-    from cli.parameters import read_day
-
     day = read_day("today", today)
     return Day(day, datetime.combine(day, instant.timetz()))
 
@@ -301,11 +329,21 @@ def main(
       isp plan add HIKARI --name ひかり --monthly-fee 5000 --term-months 24
       isp daily
     """
+    source = ctx.get_parameter_source
+    if today is not None and now is not None and source("today") != source("now"):
+        # What is typed wins over the environment.
+        if source("now") is ParameterSource.COMMANDLINE:
+            today = None
+        else:
+            now = None
+    actor = actor or os.environ.get("SUDO_USER") or os.environ.get("USER") or "operator"
+    if not actor.isprintable() or len(actor) > 80:
+        raise Refused("actor", f"{shown(actor)} must be up to 80 visible characters on one line")
     ctx.obj = App(
         config=Path(config),
         day=business_day(today, now),
         format=form,
         language=lang,
         database_url=os.environ.get("ISP_DATABASE_URL"),
-        actor=actor or os.environ.get("SUDO_USER") or os.environ.get("USER") or "operator",
+        actor=actor,
     )

@@ -74,7 +74,9 @@ def as_pdf(app: App, number: str, file: Path) -> None:
     from billing.queries import invoice_named
 
     with app.reading() as session:
-        document = invoice_document(session, app.shift, invoice_named(session, number), app.language)
+        document = invoice_document(
+            session, app.shift, invoice_named(session, number), app.language
+        )
         content = invoice_pdf(document)
     file.write_bytes(content)
     app.show({"number": number, "file": str(file)})
@@ -96,7 +98,9 @@ def as_html(app: App, number: str, file: Path | None) -> None:
     from billing.queries import invoice_named
 
     with app.reading() as session:
-        document = invoice_document(session, app.shift, invoice_named(session, number), app.language)
+        document = invoice_document(
+            session, app.shift, invoice_named(session, number), app.language
+        )
         content = invoice_html(document)
     if file is None:
         click.echo(content)

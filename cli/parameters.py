@@ -5,22 +5,21 @@ from __future__ import annotations
 import re
 from datetime import date
 from pathlib import Path
+from reprlib import repr as shown
 from typing import Any
 
 import click
 
+from isp.calendar import read_day
 from isp.errors import Refused
 from isp.month import Month
 
 
-def read_day(field: str, written: str) -> date:
-    """`2026-04-10`; anything else, an impossible date too, is refused naming `field`."""
-    try:
-        if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", written, re.ASCII):
-            raise ValueError
-        return date.fromisoformat(written)
-    except ValueError:
-        raise Refused(field, f"{written!r} is not a date, write YYYY-MM-DD") from None
+def field_of(parameter: click.Parameter | None) -> str:
+    """The name that an error gives a parameter: the option as typed, without its dashes."""
+    if isinstance(parameter, click.Option):
+        return max(parameter.opts, key=len).lstrip("-").replace("-", "_")
+    return (parameter and parameter.name) or "command"
 
 
 class DayType(click.ParamType[date]):
@@ -28,8 +27,8 @@ class DayType(click.ParamType[date]):
 
     name = "YYYY-MM-DD"
 
-    def convert(self, value: Any, param: Any, ctx: click.Context | None) -> date:
-        return value if isinstance(value, date) else read_day(param.name, value)
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> date:
+        return value if isinstance(value, date) else read_day(field_of(param), value)
 
 
 class MonthType(click.ParamType[Month]):
@@ -37,8 +36,10 @@ class MonthType(click.ParamType[Month]):
 
     name = "YYYY-MM"
 
-    def convert(self, value: Any, param: Any, ctx: click.Context | None) -> Month:
-        return value if isinstance(value, Month) else Month.parse(value, param.name)
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Month:
+        return value if isinstance(value, Month) else Month.parse(value, field_of(param))
 
 
 class YenType(click.ParamType[int]):
@@ -46,11 +47,13 @@ class YenType(click.ParamType[int]):
 
     name = "YEN"
 
-    def convert(self, value: Any, param: Any, ctx: click.Context | None) -> int:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         if isinstance(value, int):
             return value
         if not re.fullmatch(r"-?\d{1,12}", value, re.ASCII):
-            raise Refused(param.name, f"{value!r} is not an amount, write whole yen in digits")
+            raise Refused(
+                field_of(param), f"{shown(value)} is not an amount, write whole yen in digits"
+            )
         return int(value)
 
 
