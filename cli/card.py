@@ -64,11 +64,11 @@ def bring_in(app: App, file: Path) -> None:
     """
     from dataclasses import asdict
 
-    from billing.card_files import read_results
+    from billing.card_files import parse_results
     from billing.runs.card import import_cards
 
     with app.transaction() as session:
-        done = import_cards(session, app.shift, read_results(read_file(file)))
+        done = import_cards(session, app.shift, parse_results(read_file(file)))
         answer = {
             "sold_on": done.batch.collect_on,
             "records": done.batch.records,

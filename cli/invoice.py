@@ -70,7 +70,7 @@ def as_pdf(app: App, number: str, file: Path) -> None:
       isp invoice pdf R00000001 -o invoice.pdf
     """
     from billing.documents import invoice_pdf
-    from billing.paper import invoice_document
+    from billing.runs.papers import invoice_document
     from billing.queries import invoice_named
 
     with app.reading() as session:
@@ -94,7 +94,7 @@ def as_html(app: App, number: str, file: Path | None) -> None:
       isp invoice html R00000001 -o invoice.html
     """
     from billing.documents import invoice_html
-    from billing.paper import invoice_document
+    from billing.runs.papers import invoice_document
     from billing.queries import invoice_named
 
     with app.reading() as session:

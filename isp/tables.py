@@ -18,6 +18,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from isp.charges import PenaltyTax
 from isp.database import Base
+from isp.documents import Language
 from isp.legal import CustomerKind, SoldTo
 from isp.lifecycle import STATUSES, ContractStatus
 from isp.month import Month
@@ -55,7 +56,7 @@ class Customer(Base):
     phone: Mapped[str]
     corporate_number: Mapped[str | None]
     no_number_because: Mapped[str] = mapped_column(default="", server_default="")
-    language: Mapped[str] = mapped_column(default="ja", server_default="ja")
+    language: Mapped[Language] = mapped_column(Text, default="ja", server_default="ja")
     joined_on: Mapped[date]
 
     addresses: Mapped[list[Address]] = relationship(cascade="all", lazy="selectin")

@@ -240,7 +240,7 @@ def set_customer(
         elif field == "language":
             if value not in ("ja", "en"):
                 raise Refused("language", f"{value!r} is neither ja nor en")
-            customer.language = value
+            customer.language = "en" if value == "en" else "ja"
         elif field == "corporate_number":
             if customer.kind != "corporation":
                 raise Refused(field, f"is for corporations, the customer is {customer.kind}")
