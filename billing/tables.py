@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 from datetime import date, datetime
+from typing import Literal, get_args
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+from billing.collecting import Channel, Status
+from billing.drafting import MethodKind
+from isp.charges import ChargeKind
 from isp.database import Base
 from isp.month import Month
 from isp.tables import METHOD_KINDS, Contract, Customer, PaymentMethod, one_of
 
-LINE_KINDS = (
-    "monthly",
-    "opening",
-    "transfer-fee",
-    "early-termination",
-    "installation",
-    "discount",
-    "points",
-    "item",
-    "adjustment",
-)
+DocumentKind = Literal["invoice", "credit-note"]
+
+LINE_KINDS: tuple[ChargeKind, ...] = get_args(ChargeKind)
 ONCE_KINDS = "('opening', 'early-termination', 'installation')"
 
 
@@ -45,7 +41,7 @@ class Invoice(Base):
     __tablename__ = "invoice"
     __table_args__ = (
         one_of("kind", ("invoice", "credit-note")),
-        one_of("status", ("open", "collecting", "paid", "failed", "void")),
+        one_of("status", get_args(Status)),
         one_of("method", METHOD_KINDS),
         CheckConstraint("gross = net + tax", name="sum"),
         CheckConstraint(
@@ -64,14 +60,14 @@ class Invoice(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     number: Mapped[str] = mapped_column(unique=True)
-    kind: Mapped[str] = mapped_column(default="invoice", server_default="invoice")
+    kind: Mapped[DocumentKind] = mapped_column(Text, default="invoice", server_default="invoice")
     refers_to_id: Mapped[int | None] = mapped_column(ForeignKey("invoice.id"))
     customer_id: Mapped[int] = mapped_column(ForeignKey("customer.id"))
     month: Mapped[Month]
     issued_on: Mapped[date]
     due_on: Mapped[date]
-    method: Mapped[str]
-    status: Mapped[str]
+    method: Mapped[MethodKind] = mapped_column(Text)
+    status: Mapped[Status] = mapped_column(Text)
     net: Mapped[int]
     tax: Mapped[int]
     gross: Mapped[int]
@@ -132,7 +128,7 @@ class InvoiceLine(Base):
     customer_id: Mapped[int] = mapped_column(ForeignKey("customer.id"))
     contract_id: Mapped[int | None] = mapped_column(ForeignKey("contract.id"))
     month: Mapped[Month]
-    kind: Mapped[str]
+    kind: Mapped[ChargeKind] = mapped_column(Text)
     description: Mapped[str]
     net: Mapped[int]
     tax_rate: Mapped[int]
@@ -157,7 +153,7 @@ class Batch(Base):
 
     __tablename__ = "batch"
     __table_args__ = (
-        one_of("channel", ("account-transfer", "card")),
+        one_of("channel", get_args(Channel)),
         one_of("state", ("exported", "imported")),
         CheckConstraint("records > 0 AND amount > 0", name="not_empty"),
         CheckConstraint("(state = 'imported') = (result_sha256 IS NOT NULL)", name="result"),
@@ -168,7 +164,7 @@ class Batch(Base):
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    channel: Mapped[str]
+    channel: Mapped[Channel] = mapped_column(Text)
     month: Mapped[Month]
     collect_on: Mapped[date]
     state: Mapped[str]
@@ -186,7 +182,7 @@ class Collection(Base):
 
     __tablename__ = "collection"
     __table_args__ = (
-        one_of("channel", ("account-transfer", "card")),
+        one_of("channel", get_args(Channel)),
         one_of("state", ("planned", "exported", "paid", "failed", "withdrawn")),
         CheckConstraint("amount > 0", name="amount"),
         CheckConstraint(
@@ -206,7 +202,7 @@ class Collection(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     invoice_id: Mapped[int] = mapped_column(ForeignKey("invoice.id"))
     payment_method_id: Mapped[int] = mapped_column(ForeignKey("payment_method.id"))
-    channel: Mapped[str]
+    channel: Mapped[Channel] = mapped_column(Text)
     month: Mapped[Month]
     amount: Mapped[int]
     state: Mapped[str]

@@ -1,0 +1,176 @@
+"""Named reads of invoices and what is still to be paid."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session, aliased, joinedload, selectinload
+
+from billing.tables import BillRun, Collection, Invoice, InvoiceLine, Payment
+from isp.errors import Refused
+from isp.month import Month
+from isp.queries import customer_named
+
+AT_ONCE = 500
+"""Invoices in memory at once when a list is read."""
+
+
+def invoice_named(session: Session, number: str) -> Invoice:
+    found = session.scalar(select(Invoice).where(Invoice.number == number))
+    if found is None:
+        raise Refused("invoice", f"there is no invoice {number!r}")
+    return found
+
+
+def invoice_to_change(session: Session, number: str) -> Invoice:
+    """The invoice, kept from other writers until the transaction ends; credit notes are refused."""
+    found = session.scalar(
+        select(Invoice)
+        .where(Invoice.number == number)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    if found is None:
+        raise Refused("invoice", f"there is no invoice {number!r}")
+    if found.kind == "credit-note":
+        raise Refused("invoice", f"{number} is a credit note; name the invoice it belongs to")
+    return found
+
+
+def invoices(
+    session: Session,
+    *,
+    customer: str | None = None,
+    month: Month | None = None,
+    status: str | None = None,
+) -> Iterator[Invoice]:
+    """Invoices and credit notes in the order of issue, read as they are taken."""
+    wanted = select(Invoice).order_by(Invoice.id)
+    if customer is not None:
+        wanted = wanted.where(Invoice.customer_id == customer_named(session, customer).id)
+    if month is not None:
+        wanted = wanted.where(Invoice.month == month)
+    if status is not None:
+        wanted = wanted.where(Invoice.status == status)
+    wanted = wanted.options(
+        joinedload(Invoice.customer),
+        joinedload(Invoice.refers_to),
+        selectinload(Invoice.lines).joinedload(InvoiceLine.contract),
+    )
+    yield from session.scalars(wanted.execution_options(yield_per=AT_ONCE))
+
+
+def balances(session: Session, invoice_ids: Sequence[int]) -> dict[int, int]:
+    """Yen still to be paid by invoice id [未払残高]: gross - payments + credit notes.
+
+    Negative where more was paid than is owed; nothing is owed on void invoices and credit notes.
+    """
+    credit = aliased(Invoice)
+    paid = dict(
+        session.execute(
+            select(Payment.invoice_id, func.sum(Payment.amount))
+            .where(Payment.invoice_id.in_(invoice_ids))
+            .group_by(Payment.invoice_id)
+        ).all()
+    )
+    credited = dict(
+        session.execute(
+            select(credit.refers_to_id, func.sum(credit.gross))
+            .where(credit.refers_to_id.in_(invoice_ids))
+            .group_by(credit.refers_to_id)
+        ).all()
+    )
+    owed = session.execute(
+        select(Invoice.id, Invoice.gross, Invoice.kind, Invoice.status).where(
+            Invoice.id.in_(invoice_ids)
+        )
+    )
+    return {
+        id: 0
+        if kind == "credit-note" or status == "void"
+        else gross - int(paid.get(id, 0)) + int(credited.get(id, 0))
+        for id, gross, kind, status in owed
+    }
+
+
+def balance(session: Session, invoice: Invoice) -> int:
+    """Yen still to be paid of one invoice, see `balances`."""
+    session.flush()
+    return balances(session, [invoice.id])[invoice.id]
+
+
+def open_collection(session: Session, invoice_id: int) -> Collection | None:
+    """The collection of the invoice that is planned or on its way; there is one at most."""
+    return session.scalar(
+        select(Collection).where(
+            Collection.invoice_id == invoice_id, Collection.state.in_(("planned", "exported"))
+        )
+    )
+
+
+def has_failed(session: Session, invoice_id: int) -> bool:
+    """Whether a collection of the invoice came back unpaid."""
+    failed = select(Collection.id).where(
+        Collection.invoice_id == invoice_id, Collection.state == "failed"
+    )
+    return session.scalar(failed.limit(1)) is not None
+
+
+def invoice_json(session: Session, invoice: Invoice) -> dict[str, Any]:
+    """The invoice as the command line shows it; amounts in yen."""
+    return _json(invoice, balance(session, invoice))
+
+
+def invoices_json(session: Session, found: Iterable[Invoice]) -> Iterator[dict[str, Any]]:
+    """Many invoices as the command line shows them."""
+    some: list[Invoice] = []
+    for invoice in found:
+        some.append(invoice)
+        if len(some) == AT_ONCE:
+            yield from _some_json(session, some)
+            some.clear()
+    yield from _some_json(session, some)
+
+
+def _some_json(session: Session, some: Sequence[Invoice]) -> Iterator[dict[str, Any]]:
+    owed = balances(session, [invoice.id for invoice in some])
+    for invoice in some:
+        yield _json(invoice, owed[invoice.id])
+
+
+def _json(invoice: Invoice, owed: int) -> dict[str, Any]:
+    return {
+        "number": invoice.number,
+        "kind": invoice.kind,
+        "refers_to": invoice.refers_to.number if invoice.refers_to else None,
+        "customer": invoice.customer.number,
+        "month": invoice.month,
+        "issued_on": invoice.issued_on,
+        "due_on": invoice.due_on,
+        "method": invoice.method,
+        "status": invoice.status,
+        "lines": [
+            {
+                "kind": line.kind,
+                "description": line.description,
+                "contract": line.contract.number if line.contract else None,
+                "net": line.net,
+                "tax_rate": line.tax_rate,
+            }
+            for line in invoice.lines
+        ],
+        "taxes": [
+            {"rate": total.rate, "net": total.net, "tax": total.tax} for total in invoice.taxes
+        ],
+        "net": invoice.net,
+        "tax": invoice.tax,
+        "gross": invoice.gross,
+        "balance": owed,
+    }
+
+
+def billed_to(session: Session) -> Month | None:
+    """The last month that has been billed to the end [請求済みの月], None before the first."""
+    return session.scalar(select(func.max(BillRun.month)))
