@@ -10,22 +10,22 @@ from typing import Final, Literal
 from isp.documents import Addressee, Language, day, environment, letterhead, month, pdf, plain, yen
 from isp.month import Month
 from isp.policy import Desk, Operator
-from isp.tax import RateTotal
+from isp.tax import RateTotal, tax_rate
 
 
 @dataclass(frozen=True, slots=True)
 class DocumentLine:
     """One line as printed: `net` in whole yen, `tax_rate` in percent (0: not taxable).
 
-    `reduced` is the mark ※ of the reduced rate, which a rate alone cannot tell: from 2014-04 to
-    2019-09 8 % was the standard rate.
+    `reduced` is the mark ※ of the reduced rate; None leaves it to the month of supply, as from
+    2014-04 to 2019-09 8 % was the standard rate.
     """
 
     description: str
     contract: str
     net: int
     tax_rate: int
-    reduced: bool = False
+    reduced: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +127,12 @@ def _rate(percent: int, language: Language, reduced: bool = False) -> str:
     return f"{percent}%{' ※' if reduced else ''}"
 
 
+def _is_reduced(line: DocumentLine, month: Month) -> bool:
+    if line.reduced is not None:
+        return line.reduced
+    return 0 < line.tax_rate < tax_rate("standard", month)
+
+
 def _facts(document: InvoiceDocument) -> list[tuple[str, str]]:
     """Numbers and dates at the head, the date of supply among them."""
     language = document.language
@@ -181,7 +187,7 @@ def _how(document: InvoiceDocument) -> str:
 def _values(document: InvoiceDocument) -> dict[str, object]:
     """Everything as it is printed, for either template."""
     language = document.language
-    reduced = {line.tax_rate for line in document.lines if line.reduced}
+    reduced = {line.tax_rate for line in document.lines if _is_reduced(line, document.month)}
     gross = -document.gross if document.kind == "credit-note" else document.gross
     return {
         **letterhead(document.customer, document.issuer, document.desk, language),
@@ -194,7 +200,7 @@ def _values(document: InvoiceDocument) -> dict[str, object]:
             {
                 "description": line.description,
                 "contract": line.contract,
-                "rate": _rate(line.tax_rate, language, line.reduced),
+                "rate": _rate(line.tax_rate, language, _is_reduced(line, document.month)),
                 "net": yen(line.net, language),
             }
             for line in document.lines

@@ -117,6 +117,8 @@ class MailboxCredential:
 class WelcomeLetter:
     """The letter on joining [入会時の送付物]; passwords do not show in its `repr`.
 
+    It may be made before the day of opening is known; `opened_on` is None then.
+
     `first_guide` holds `title` and `steps` of `path`, `fields` (`label`, `value`) and `text`, as
     the guides' JSON has them, in the language of the letter.
     """

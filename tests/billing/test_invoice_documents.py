@@ -146,6 +146,9 @@ def test_all_01_the_mark_is_for_the_reduced_rate_alone(form: str) -> None:
     written = said(then, form)
     assert "8%1,000円80円1,080円" in written
     assert "※" not in written
+    now = said(replace(then, month=Month.parse("2019-10")), form)
+    assert "8%※1,000円80円1,080円" in now
+    assert "※は軽減税率" in now
 
 
 @both_forms

@@ -151,6 +151,11 @@ def test_isp_22_the_desk_stands_on_every_page(language: Language) -> None:
         assert "10:00-21:00" in page
 
 
+def test_before_the_opening_the_letter_names_no_day() -> None:
+    assert "開通日2026年4月20日" in text(welcome_pdf(WELCOME))
+    assert "開通日" not in text(welcome_pdf(replace(WELCOME, opened_on=None)))
+
+
 def test_a_contract_without_mailboxes_has_no_mail_in_its_letter() -> None:
     written = text(welcome_pdf(replace(WELCOME, mailboxes=())))
     assert "メール" not in written.partition("大切なお知らせ")[0].replace(
