@@ -106,7 +106,9 @@ class App:
         url = self.policy.database.url
         if url.startswith("sqlite:///") and not url.startswith("sqlite:////"):
             url = f"sqlite:///{self.root / url.removeprefix('sqlite:///')}"
-        return engine(url, new=new)
+        opened = engine(url, new=new)
+        click.get_current_context().call_on_close(opened.dispose)
+        return opened
 
     @cached_property
     def engine(self) -> Engine:
@@ -114,7 +116,6 @@ class App:
         from isp.database import check_revision
 
         opened = self.open_engine()
-        click.get_current_context().call_on_close(opened.dispose)
         check_revision(opened)
         return opened
 
