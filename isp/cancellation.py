@@ -148,8 +148,10 @@ def cheapest_day(
     Every day of the policy's horizon is meant; within a month the outcome changes only after the
     cutoff, so it is enough to look at the last day of each stretch.
     """
+    from dateutil.relativedelta import relativedelta  # late: only quotes need it
+
     since = Month.of(received_on)
-    until = (since + policy.cheapest_within_months).day(received_on.day)
+    until = received_on + relativedelta(months=policy.cheapest_within_months)
     running = (_to_pay_in(month, agreement, rounding) for month in since.until(Month.of(until)))
     before = tuple(accumulate(running, initial=0))  # what is paid before the nth month
 
