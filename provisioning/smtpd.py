@@ -192,6 +192,9 @@ class SubmissionServer:
 
         self._thread = threading.Thread(target=serve, name="submission")
         self._thread.start()
+        if opened.exception():
+            self._thread.join()
+            self._thread = None
         opened.result()
 
     def stop(self) -> None:
@@ -303,8 +306,20 @@ class SubmissionServer:
         self, account: Account, post: _Post, content: bytes, handover: trace.Handover
     ) -> str:
         """Deliver a message; the reply to give."""
-        threads = self._relaying if post.foreign else self._storing
-        reply = await self._loop.run_in_executor(threads, self._post, post, content, handover)
+        return await self._loop.run_in_executor(
+            self._relaying if post.foreign else self._storing,
+            self._noted_post,
+            account,
+            post,
+            content,
+            handover,
+        )
+
+    def _noted_post(
+        self, account: Account, post: _Post, content: bytes, handover: trace.Handover
+    ) -> str:
+        """Deliver and tell the operator, even if the client goes without hearing the reply."""
+        reply = self._post(post, content, handover)
         self.note(
             "accepted" if reply.startswith("250") else "not_taken",
             queue_id=handover.queue_id,
@@ -525,9 +540,7 @@ class _Session(SMTP):
             await self.push(b"334 " + base64.b64encode(prompt))
             try:
                 line = (await self._reader.readline()).rstrip(b"\r\n")
-            except (
-                ValueError
-            ):  # longer than the reader takes; the rest of it would be read as commands
+            except ValueError:  # too long to be read; its rest would be taken for commands
                 self._goodbye("500 5.5.6 Line too long")
                 return None
         if line == b"*":

@@ -13,6 +13,7 @@ from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 
+import msgspec
 import pytest
 from submission import (
     MESSAGE,
@@ -430,10 +431,39 @@ def test_a_message_in_delivery_is_finished_before_the_server_stops(
         Wire(server.port)
 
 
-def test_a_port_that_is_taken_is_a_fault(serve: Open) -> None:
+def test_a_message_whose_sender_has_gone_is_delivered_and_told(
+    serve: Open, smarthost: Smarthost, trusted: ssl.SSLContext, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    smarthost.may_answer.clear()
+    server = serve(smarthost="127.0.0.1", smarthost_port=smarthost.port)
+    with Wire(server.port) as wire:
+        wire.secure(trusted)
+        wire.log_in()
+        wire.begin(FOREIGN)
+        wire.send(MESSAGE + b".\r\n")
+        assert smarthost.entered.wait(10)
+    smarthost.may_answer.set()
+    server.stop()
+    assert len(smarthost.taken) == 1
+    assert "mail of taro@example.jp accepted" in caplog.text
+
+
+def test_a_port_that_is_taken_is_a_fault(
+    serve: Open, mailboxes: Mailboxes, policy: Smtpd, tls: ssl.SSLContext
+) -> None:
     taken = serve()
+    second = SubmissionServer(
+        mailboxes,
+        msgspec.structs.replace(policy, port=taken.port),
+        tls,
+        "smtp.example.jp",
+        "en",
+        Clock(),
+    )
     with pytest.raises(Fault, match=f"^cannot listen on 127.0.0.1 port {taken.port}: "):
-        serve(port=taken.port)
+        second.start()
+    second.stop()  # which is none the worse for it
 
 
 def test_a_wrong_host_name_is_refused(
