@@ -31,7 +31,7 @@ def acts_json(acts: Iterable[Journal]) -> list[dict[str, Any]]:
 
 @click.command()
 @click.argument("subject", required=False)
-@click.option("--last", type=click.IntRange(1, 10_000), default=50, show_default=True)
+@click.option("--last", type=click.IntRange(1, 10_000), default=50, help="How many acts [50].")
 @pass_app
 def journal(app: App, subject: str | None, last: int) -> None:
     """Show the last acts of the office, oldest first; of one customer, contract, invoice or plan.

@@ -135,7 +135,9 @@ def remove(app: App, address: str, at_once: bool) -> None:
 @mailbox.command("list")
 @click.option("--contract", metavar="K", help="Of this contract only.")
 @click.option("--domain", help="Of this domain only.")
-@click.option("--status", type=click.Choice(["active", "suspended", "removed"]))
+@click.option(
+    "--status", type=click.Choice(["active", "suspended", "removed"]), help="In this state only."
+)
 @pass_app
 def listing(app: App, contract: str | None, domain: str | None, status: str | None) -> None:
     """List mailboxes.

@@ -38,7 +38,7 @@ ARGON2_PASSES = 2
 SHA512_ROUNDS = 40_000
 
 # A hash of strangers sets its own cost: one of 999,999,999 rounds would hold a core for minutes.
-COST_LIMITS = {"m": 262_144, "t": 10, "p": 16, "rounds": 1_000_000}
+COST_LIMITS = {"m": 262_144, "t": 10, "p": 16, "rounds": 1_000_000, "passes": 14}
 
 POOLED_FROM = 16
 """So many hashes (a third of a second) are worth the start of a pool."""
@@ -76,10 +76,20 @@ _FORMS = {
             r"\$5\$(?:rounds=(?P<rounds>[1-9][0-9]{3,9})\$)?[A-Za-z0-9./]{1,16}\$[A-Za-z0-9./]{43}"
         ),
     ),
+    # PHP's systems write $2y$, older ones $2a$; the cost is a power of two.
+    "BLF-CRYPT": _Form(
+        "bcrypt", re.compile(r"\$2[aby]\$(?P<passes>0[4-9]|[12][0-9]|3[01])\$[A-Za-z0-9./]{53}")
+    ),
     # 64 bytes of digest and 4 to 16 of salt in Base64; passlib wants to see the scheme.
     "SSHA512": _Form("ldap_salted_sha512", re.compile(r"[A-Za-z0-9+/]{90,108}={0,2}"), "{SSHA512}"),
 }
-_CRYPT = {"$5$": "SHA256-CRYPT", "$6$": "SHA512-CRYPT"}
+_CRYPT = {
+    "$5$": "SHA256-CRYPT",
+    "$6$": "SHA512-CRYPT",
+    "$2a": "BLF-CRYPT",
+    "$2b": "BLF-CRYPT",
+    "$2y": "BLF-CRYPT",
+}
 _STORED = re.compile(r"\{(?P<scheme>[A-Za-z0-9.-]{1,32})\}(?P<hash>[!-~]{1,500})", re.ASCII)
 
 
@@ -133,9 +143,9 @@ def verify_nothing(scheme: Scheme = "ARGON2ID") -> None:
 def check_hash(text: str, field: str = "password_hash") -> str:
     """A hash from another system, in the form kept here; refused unless Dovecot and we verify it.
 
-    `{CRYPT}$6$...` and bare `$6$...` become `{SHA512-CRYPT}$6$...` (so `$5$`). Refused: clear text
-    (it must never be stored, EQ-01), MD5, SHA-1 and DES (a stolen table is read in hours), unknown
-    schemes, and costs that would hold a core for minutes.
+    `{CRYPT}$6$...` and bare `$6$...` become `{SHA512-CRYPT}$6$...` (so `$5$` and `$2y$`). Refused:
+    clear text (it must never be stored, EQ-01), MD5, SHA-1 and DES (a stolen table is read in
+    hours), unknown schemes, and costs that would hold a core for minutes.
     """
     text = text.strip()
     if text[:3] in _CRYPT:
