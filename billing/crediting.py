@@ -38,5 +38,6 @@ def split(amount: int, left: RateTotal, rounding: Rounding) -> RateTotal:
     if amount == whole:
         return RateTotal(left.rate, -left.net, -left.tax)
     tax = rounded(Fraction(amount * left.rate, 100 + left.rate), rounding)
-    tax = max(amount - left.net, min(tax, left.tax))
+    # At least a yen net is left, so that no tax is left that belongs to nothing.
+    tax = max(amount - left.net + 1, min(tax, left.tax))
     return RateTotal(left.rate, tax - amount, -tax)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, aliased, joinedload, selectinload
 
+from billing.collecting import billed_months, statement_months
+from billing.drafting import sale_date
 from billing.tables import BillRun, Collection, Invoice, InvoiceLine, Payment
 from isp.errors import Refused
 from isp.month import Month
@@ -174,3 +178,55 @@ def _json(invoice: Invoice, owed: int) -> dict[str, Any]:
 def billed_to(session: Session) -> Month | None:
     """The last month that has been billed to the end [請求済みの月], None before the first."""
     return session.scalar(select(func.max(BillRun.month)))
+
+
+@dataclass(frozen=True, slots=True)
+class CardSale:
+    """A card sale: the month it bills, and the statements in which it may show (ISP-06)."""
+
+    invoice: str
+    month: Month
+    sold_on: date
+    amount: int
+    state: str
+    statements: tuple[Month, ...]
+
+
+def card_statement(
+    session: Session,
+    customer: str,
+    *,
+    statement: Month | None = None,
+    sold_on: date | None = None,
+) -> list[CardSale]:
+    """Which months the lines of a card statement bill [カード明細の照会] (ISP-06).
+
+    By the month of the statement, in which sales of one to three months before may show, or by
+    the date of sale on the line, which is the last day of the month it bills.
+    """
+    if sold_on is not None:
+        months = [Month.of(sold_on)]
+        if sold_on != sale_date(months[0]):
+            raise Refused(
+                "sold_on",
+                f"{sold_on} is no sale of ours: they are dated the last day of a month",
+            )
+    elif statement is not None:
+        months = list(billed_months(statement))
+    else:
+        raise Refused("statement", "give the month of the statement or the date of sale")
+    rows = session.execute(
+        select(Invoice.number, Invoice.month, Collection.amount, Collection.state)
+        .join(Collection, Collection.invoice_id == Invoice.id)
+        .where(
+            Invoice.customer_id == customer_named(session, customer).id,
+            Invoice.month.in_(months),
+            Collection.channel == "card",
+            Collection.state != "withdrawn",
+        )
+        .order_by(Invoice.month, Invoice.id)
+    )
+    return [
+        CardSale(number, month, sale_date(month), amount, state, tuple(statement_months(month)))
+        for number, month, amount, state in rows
+    ]
