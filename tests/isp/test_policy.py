@@ -230,6 +230,42 @@ def test_values_at_the_limit_are_taken(dotted: str, value: str) -> None:
     assert str(found) == value.strip('"')
 
 
+@pytest.mark.parametrize(
+    ("dotted", "right", "wrong"),
+    [
+        ("contract.cutoff_day", ("1", "28"), ("0", "29", "31")),  # a day that every month has
+        ("transfer.day", ("1", "28"), ("0", "29")),
+        ("contract.withdrawal_days", ("8", "60"), ("7", "61")),  # the law asks for eight
+        ("contract.cheapest_within_months", ("1", "120"), ("0", "121")),
+        ("contract.renewal_notice_days", ("0", "366"), ("-1", "367")),
+        ("transfer.fee", ("0", "10000000"), ("-1", "10000001")),
+        ("mail.submission.port", ("1", "65535"), ("0", "65536")),
+        ("mail.password.length", ("10", "64"), ("9", "65")),
+        ("mail.quota_mb", ("1", "1000000"), ("0", "1000001")),
+        ("numbers.customer", ('"C"', '"ABC"'), ('""', '"ABCD"', '"c"', '"1"', '"Ａ"')),
+        (
+            "operator.registration_number",
+            ('"T7000012050002"',),
+            ('"7000012050002"', '"T700001205000"', '"T70000120500021"', '"t7000012050002"'),
+        ),
+        ("operator.postal_code", ('"100-0001"',), ('"1000001"', '"100-001"', '"１００-0001"')),
+        ("transfer.consignor_code", ('"0123456789"',), ('"123456789"', '"12345678901"')),
+        ("transfer.bank", ('"0001"',), ('"001"', '"00001"')),
+        ("transfer.branch", ('"001"',), ('"01"', '"0001"')),
+        ("transfer.account_number", ('"0123456"',), ('"123456"', '"12345678"')),
+        ("desk.phone", (f'"{"0" * 200}"',), ('""', f'"{"0" * 201}"')),
+        ("desk.url", ('""', f'"{"u" * 200}"'), (f'"{"u" * 201}"',)),
+    ],
+)
+def test_all_04_the_range_of_a_knob(
+    dotted: str, right: tuple[str, ...], wrong: tuple[str, ...]
+) -> None:
+    for value in right:
+        parse(_with(dotted, value))
+    for value in wrong:
+        assert _refused(_with(dotted, value)).field == dotted, value
+
+
 @pytest.mark.parametrize("text", ["profile = ", "[mail", "profile = 'a'\nprofile = 'b'", "\x00"])
 def test_all_04_what_is_no_toml_is_refused_by_the_file_on_one_line(text: str) -> None:
     with pytest.raises(Refused, match="not valid TOML") as refused:
