@@ -10,12 +10,16 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, aliased, joinedload, selectinload
 
+from billing import explain
 from billing.collecting import billed_months, statement_months
 from billing.drafting import sale_date
-from billing.tables import BillRun, Collection, Invoice, InvoiceLine, Payment
+from billing.explain import Explanation
+from billing.tables import Batch, BillRun, Collection, Invoice, InvoiceLine, Payment
 from isp.errors import Refused
 from isp.month import Month
-from isp.queries import customer_named
+from isp.queries import customer_named, price_periods
+from isp.shift import Shift
+from isp.tax import RateTotal
 
 AT_ONCE = 500
 """Invoices in memory at once when a list is read."""
@@ -230,3 +234,67 @@ def card_statement(
         CardSale(number, month, sale_date(month), amount, state, tuple(statement_months(month)))
         for number, month, amount, state in rows
     ]
+
+
+def explained(session: Session, shift: Shift, number: str) -> list[Explanation]:
+    """Why an invoice says what it says: each line, the tax per rate and the due date."""
+    invoice = invoice_named(session, number)
+    policy = shift.policy
+    reasons = [explain.explain_line(_facts(line)) for line in invoice.lines]
+    reasons += [
+        explain.explain_tax(
+            RateTotal(total.rate, total.net, total.tax), invoice.month, policy.billing.rounding
+        )
+        for total in invoice.taxes
+    ]
+    if invoice.kind == "invoice":
+        failed_on = session.scalar(
+            select(func.max(Batch.collect_on))
+            .join(Collection, Collection.batch_id == Batch.id)
+            .where(Collection.invoice_id == invoice.id, Collection.state == "failed")
+        )
+        reasons.append(
+            explain.explain_due_date(
+                invoice.method, invoice.month, invoice.due_on, policy.transfer.day, failed_on
+            )
+        )
+    return reasons
+
+
+def explanation_json(reason: Explanation) -> dict[str, Any]:
+    """A reason as the command line shows it."""
+    return {
+        "line": reason.about,
+        "kind": reason.kind,
+        "amount": reason.amount,
+        "rule": reason.rule["ja"],
+        "rule_en": reason.rule["en"],
+        "dates": dict(reason.dates),
+        "price": reason.price,
+        "requirements": list(reason.requirements),
+    }
+
+
+def _facts(line: InvoiceLine) -> explain.Line:
+    """What the rules of explaining need to know of a line."""
+    contract = line.contract
+    if contract is None:
+        return explain.Line(line.kind, line.description, line.month, line.net, None)
+    left = contract.cancellation
+    leaving = None
+    if left is not None and left.completed_on is not None and left.last_charged_month is not None:
+        leaving = explain.Leaving(
+            left.completed_on, left.last_charged_month, left.kind == "withdrawal"
+        )
+    terms = explain.ContractTerms(
+        corporation=contract.customer.kind == "corporation",
+        concluded_on=contract.concluded_on,
+        opened_on=contract.opened_on,
+        charged_from=contract.charged_from,
+        term_months=contract.term_months,
+        free_months=contract.free_months,
+        installation_fee=contract.installation_fee,
+        prices=price_periods(contract.plan),
+        leaving=leaving,
+    )
+    return explain.Line(line.kind, line.description, line.month, line.net, terms)
