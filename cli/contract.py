@@ -102,11 +102,10 @@ def listing(app: App, status: str | None, customer: str | None) -> None:
     Example:
       isp contract list --status cancelling
     """
-    from isp.runs.contracts import contract_json, contracts
+    from isp.runs.contracts import contracts_json
 
     with app.reading() as session:
-        found = contracts(session, status, customer)
-        answer = [contract_json(each, app.day.today) for each in found]
+        answer = contracts_json(session, app.day.today, status=status, customer=customer)
     app.show(answer)
 
 

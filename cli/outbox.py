@@ -19,7 +19,9 @@ def outbox() -> None:
 @outbox.command("list")
 @click.option("--waiting", is_flag=True, help="Only those not sent yet.")
 @click.option("--customer", metavar="C", help="Of this member only.")
-@click.option("--last", type=click.IntRange(1, 100_000), default=1000, show_default=True)
+@click.option(
+    "--last", type=click.IntRange(1, 100_000), default=1000, help="How many notices [1000]."
+)
 @pass_app
 def listing(app: App, waiting: bool, customer: str | None, last: int) -> None:
     """List notices, oldest first.
@@ -54,7 +56,7 @@ def listing(app: App, waiting: bool, customer: str | None, last: int) -> None:
 
 
 @outbox.command("show")
-@click.argument("id", type=int)
+@click.argument("id", type=click.IntRange(1, 2**31 - 1), metavar="N")
 @click.option("-o", "file", type=NEW_FILE, help="Write the message to a file (.eml).")
 @pass_app
 def show(app: App, id: int, file: Path | None) -> None:

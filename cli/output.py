@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import csv
 import json
+import re
+import shutil
 import sys
+import unicodedata
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
+from itertools import zip_longest
 from typing import Any
 
 import click
 
+from isp.calendar import TOKYO
 from isp.month import Month
+
+_FORMULA = frozenset("=+-@\t\r\n＝＋－＠")
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 
 
 def plain(value: object) -> Any:
-    """Dates, instants and months as the text that the spec promises."""
-    if isinstance(value, date | datetime):
+    """Dates, instants (in Japan time) and months as the text that the spec promises."""
+    if isinstance(value, datetime):
+        return value.astimezone(TOKYO).isoformat()
+    if isinstance(value, date):
         return value.isoformat()
     if isinstance(value, Month):
         return str(value)
@@ -26,11 +36,24 @@ def plain(value: object) -> Any:
 def write(value: object, form: str) -> None:
     """Print `value`, a mapping or a sequence of mappings, as `json`, `csv` or `table`."""
     if form == "json":
-        click.echo(json.dumps(value, ensure_ascii=False, indent=2, default=plain))
+        _write_json(value)
     elif form == "csv":
         _write_csv(value)
     else:
         _write_table(value)
+    sys.stdout.flush()  # here, where a reader that has gone is still answered for
+
+
+def _write_json(value: object) -> None:
+    """One JSON value: an object over several lines, of a list each element on a line of its own."""
+    # A terminal that is not UTF-8 gets its Japanese escaped, which is the same value.
+    in_utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    if isinstance(value, Mapping):
+        click.echo(json.dumps(value, ensure_ascii=not in_utf8, indent=2, default=plain))
+        return
+    encode = json.JSONEncoder(ensure_ascii=not in_utf8, default=plain).encode
+    rows = _rows(value)
+    click.echo("[\n" + ",\n".join(map(encode, rows)) + "\n]" if rows else "[]")
 
 
 def _rows(value: object) -> Sequence[Mapping[str, object]]:
@@ -47,12 +70,16 @@ def _write_csv(value: object) -> None:
     if rows:
         writer.writerow(rows[0].keys())
     for row in rows:
-        writer.writerow([_harmless(_cell(entry)) for entry in row.values()])
+        writer.writerow([_harmless(entry) for entry in row.values()])
 
 
-def _harmless(cell: str) -> str:
-    """A text that a spreadsheet would take for a formula is quoted by an apostrophe."""
-    return f"'{cell}" if cell[:1] in ("=", "@", "\t") else cell
+def _harmless(entry: object) -> str:
+    """A text that a spreadsheet would take for a formula is led by an apostrophe; numbers are not.
+
+    Full-width signs count: programs set to Japanese read them as the plain ones.
+    """
+    cell = _cell(entry)
+    return f"'{cell}" if isinstance(entry, str) and cell[:1] in _FORMULA else cell
 
 
 def _cell(entry: object) -> str:
@@ -68,28 +95,70 @@ def _cell(entry: object) -> str:
 
 
 def _write_table(value: object) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
+    """Columns for a list, a line for each field of a single answer; nothing is cut or wrapped.
 
+    Where a terminal is too narrow for the columns, each element of the list is shown like a single
+    answer.
+    """
     rows = _rows(value)
-    # A pipe has no width: take enough that no number is cut.
-    console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
-    table = Table(box=None, pad_edge=False, show_header=not isinstance(value, Mapping))
-    if isinstance(value, Mapping):
-        table.add_column()
-        table.add_column(overflow="fold")
-        for name, entry in value.items():
-            table.add_row(escape(name), escape(_shown(entry)))
-    else:
-        if not rows:
-            click.echo("(none)", err=True)
-            return
-        for name, entry in rows[0].items():
-            table.add_column(name, justify="right" if isinstance(entry, int) else "left")
-        for row in rows:
-            table.add_row(*(escape(_shown(entry)) for entry in row.values()))
-    console.print(table)
+    if not rows:
+        click.echo("(none)", err=True)
+        return
+    lines = _fields(rows) if isinstance(value, Mapping) else _columns(rows)
+    if sys.stdout.isatty() and not isinstance(value, Mapping):
+        columns = shutil.get_terminal_size().columns
+        if any(_width(line) > columns for line in lines):
+            lines = _fields(rows)
+    click.echo("\n".join(lines))
+
+
+def _fields(rows: Sequence[Mapping[str, object]]) -> list[str]:
+    """`name  value`, a line each, and a blank line between elements."""
+    indent = max(_width(name) for row in rows for name in row) + 2
+    lines: list[str] = []
+    for row in rows:
+        lines += [""] if lines else []
+        for name, entry in row.items():
+            first, *more = _shown(entry).split("\n")
+            lines.append(f"{_padded(name, indent)}{first}".rstrip())
+            lines += [f"{'':{indent}}{part}".rstrip() for part in more]
+    return lines
+
+
+def _columns(rows: Sequence[Mapping[str, object]]) -> list[str]:
+    """A line of names and a line for each element, or several where a cell has several."""
+    table = [[[name] for name in rows[0]]]
+    table += [[_shown(entry).split("\n") for entry in row.values()] for row in rows]
+    widths = [
+        max(_width(part) for cell in column for part in cell) for column in zip(*table, strict=True)
+    ]
+    numeric = [
+        all(entry is None or isinstance(entry, int) for entry in column)
+        for column in zip(*(row.values() for row in rows), strict=True)
+    ]
+    layout = list(zip(widths, numeric, strict=True))
+    return [
+        "  ".join(
+            _padded(part, width, right) for part, (width, right) in zip(line, layout, strict=True)
+        ).rstrip()
+        for row in table
+        for line in zip_longest(*row, fillvalue="")
+    ]
+
+
+def _width(text: str) -> int:
+    """Columns of a terminal: kanji and kana take two, marks that sit on a letter none."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        0 if unicodedata.combining(sign) else 1 + (unicodedata.east_asian_width(sign) in "WF")
+        for sign in text
+    )
+
+
+def _padded(text: str, width: int, right: bool = False) -> str:
+    blanks = " " * (width - _width(text))
+    return blanks + text if right else text + blanks
 
 
 def _shown(entry: object) -> str:
@@ -100,4 +169,5 @@ def _shown(entry: object) -> str:
         return "  ".join(f"{name}={_shown(part)}" for name, part in entry.items())
     if isinstance(entry, Sequence) and not isinstance(entry, str):
         return "\n".join(_shown(part) for part in entry)
-    return _cell(entry)
+    # What steers a terminal is not sent to one.
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", _cell(entry))

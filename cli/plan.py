@@ -12,8 +12,6 @@ from isp.charges import Fees, PenaltyTax
 from isp.legal import SoldTo
 from isp.month import Month
 
-LINES = ("flets-hikari-next", "b-flets", "flets-adsl", "none")
-
 
 @click.group()
 def plan() -> None:
@@ -45,7 +43,12 @@ def plan() -> None:
     help="Who may buy it.",
 )
 @click.option("--sold-until", type=DAY, help="Last day on which contracts are concluded.")
-@click.option("--line", type=click.Choice(LINES), default=LINES[0], help="Type of the access line.")
+@click.option(
+    "--line",
+    default="flets-hikari-next",
+    show_default=True,
+    help="Type of the access line: flets-hikari-next, b-flets, flets-adsl or none.",
+)
 @click.option("--mailboxes", type=int, default=5, show_default=True, help="Mailboxes included.")
 @pass_app
 def add(

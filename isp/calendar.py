@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, timezone
 from functools import cache
+from reprlib import repr as shown
 
 from isp.errors import Refused
 
 TOKYO = timezone(timedelta(hours=9), "Asia/Tokyo")
 """Japan has kept UTC+9 without daylight saving since 1951, so a fixed offset is exact."""
+
+
+def read_day(field: str, written: str) -> date:
+    """`2026-04-10`, from 1900 to 2999 as months are; anything else is refused naming `field`."""
+    try:
+        # The standard library would take 2026-W15-5 and 20260410 too.
+        if not re.fullmatch(r"(19|2\d)\d\d-\d\d-\d\d", written, re.ASCII):
+            raise ValueError
+        return date.fromisoformat(written)
+    except ValueError:
+        raise Refused(
+            field, f"{shown(written)} is not a date from 1900 to 2999, write YYYY-MM-DD"
+        ) from None
 
 
 @cache

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from isp.month import Month
@@ -46,19 +46,35 @@ def record(
     *,
     before: Mapping[str, object] | None = None,
     after: Mapping[str, object] | None = None,
-) -> None:
+) -> Journal:
     """Append one act, e.g. `contract.opened` of `K00000012`."""
-    session.add(
-        Journal(
-            at=shift.day.now,
-            business_date=shift.day.today,
-            actor=shift.actor,
-            act=act,
-            subject=subject,
-            before=kept(before),
-            after=kept(after),
-        )
+    act_done = Journal(
+        at=shift.day.now,
+        business_date=shift.day.today,
+        actor=shift.actor,
+        act=act,
+        subject=subject,
+        before=kept(before),
+        after=kept(after),
     )
+    session.add(act_done)
+    return act_done
+
+
+def record_all(
+    session: Session, shift: Shift, act: str, done: Iterable[tuple[str, Mapping[str, object]]]
+) -> None:
+    """Append the same act of many subjects at once: (subject, state after) each."""
+    common = {
+        "at": shift.day.now,
+        "business_date": shift.day.today,
+        "actor": shift.actor,
+        "act": act,
+        "before": None,
+    }
+    rows = [{**common, "subject": subject, "after": kept(after)} for subject, after in done]
+    if rows:
+        session.execute(insert(Journal), rows)
 
 
 def history(session: Session, subject: str) -> list[Journal]:

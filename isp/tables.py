@@ -30,6 +30,15 @@ def one_of(column: str, words: tuple[str, ...]) -> CheckConstraint:
     return CheckConstraint(f"{column} IN ({listed})", name=column)
 
 
+def partial_index(name: str, *columns: str, where: str, unique: bool = False) -> Index:
+    """An index over some rows only.
+
+    Said for SQLite alone: to name PostgreSQL here would load its dialect into every command
+    (40 ms). The migrations, which make the tables, say it for both.
+    """
+    return Index(name, *columns, unique=unique, sqlite_where=text(where))
+
+
 CUSTOMER_KINDS = ("individual", "sole-proprietor", "corporation")
 METHOD_KINDS = ("account-transfer", "card", "invoice")
 
@@ -88,12 +97,8 @@ class PaymentMethod(Base):
     __table_args__ = (
         one_of("kind", METHOD_KINDS),
         one_of("mandate", ("none", "active", "suspended")),
-        Index(
-            "uq_payment_method_current",
-            "customer_id",
-            unique=True,
-            sqlite_where=text("valid_until IS NULL"),
-            postgresql_where=text("valid_until IS NULL"),
+        partial_index(
+            "uq_payment_method_current", "customer_id", where="valid_until IS NULL", unique=True
         ),
         Index("ix_payment_method_customer_id", "customer_id"),
         CheckConstraint("valid_until IS NULL OR valid_until >= valid_from", name="dates"),
@@ -239,9 +244,7 @@ class Cancellation(Base):
         CheckConstraint(
             "(completed_on IS NULL) = (last_charged_month IS NULL)", name="complete_has_end"
         ),
-        CheckConstraint(
-            "completed_on IS NULL OR completed_on >= first_received_on", name="dates"
-        ),
+        CheckConstraint("completed_on IS NULL OR completed_on >= first_received_on", name="dates"),
         CheckConstraint("early_fee >= 0 AND installation >= 0", name="fees"),
     )
 
@@ -276,14 +279,7 @@ class Outbox(Base):
     """Messages rendered in the transaction that caused them, sent afterwards, each once."""
 
     __tablename__ = "outbox"
-    __table_args__ = (
-        Index(
-            "ix_outbox_waiting",
-            "due_on",
-            sqlite_where=text("sent_at IS NULL"),
-            postgresql_where=text("sent_at IS NULL"),
-        ),
-    )
+    __table_args__ = (partial_index("ix_outbox_waiting", "due_on", where="sent_at IS NULL"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
     message_id: Mapped[str] = mapped_column(unique=True)

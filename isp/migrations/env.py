@@ -4,6 +4,11 @@ from alembic import context
 
 from isp.database import REVISION_TABLE, Base
 
+for table in Base.metadata.tables.values():
+    for index in table.indexes:  # `isp.tables.partial_index` names SQLite only; a draft needs both
+        if "sqlite_where" in index.dialect_kwargs:
+            index.dialect_kwargs["postgresql_where"] = index.dialect_kwargs["sqlite_where"]
+
 context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=Base.metadata,

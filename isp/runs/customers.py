@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from reprlib import repr as shown
 from typing import Any
 
 from sqlalchemy import insert, or_, select
-from sqlalchemy.orm import Session, noload
+from sqlalchemy.orm import Session
 
 from isp import identity
 from isp.banks import BankAccount
 from isp.cards import Card
 from isp.errors import Refused
-from isp.journal import kept, record
+from isp.journal import record, record_all
 from isp.numbers import given_number, next_ordinal, written
 from isp.outbox import post
 from isp.queries import current_method, customer_named
 from isp.shift import Shift
 from isp.tables import CUSTOMER_KINDS, Address, Customer, Journal, PaymentMethod
+
+BULK = 10_000
+"""Rows written by one statement; memory stays flat and the database busy."""
 
 Method = BankAccount | Card | None
 """An account to draw on, a card to charge, or neither: paid by invoice."""
@@ -54,9 +58,9 @@ class CheckedCustomer:
 def checked(new: NewCustomer, shift: Shift) -> CheckedCustomer:
     """Every field by its rule; the first that breaks one is refused by name (ALL-04)."""
     if new.kind not in CUSTOMER_KINDS:
-        raise Refused("kind", f"{new.kind!r} is none of {', '.join(CUSTOMER_KINDS)}")
+        raise Refused("kind", f"{shown(new.kind)} is none of {', '.join(CUSTOMER_KINDS)}")
     if new.language not in ("ja", "en"):
-        raise Refused("language", f"{new.language!r} is neither ja nor en")
+        raise Refused("language", f"{shown(new.language)} is neither ja nor en")
     corporate_number = None
     if new.kind == "corporation":
         if new.corporate_number:
@@ -101,9 +105,23 @@ def add_customers(
             ordinal += 1
         numbers.append(customer.number or written(prefix, ordinal))
         ordinal += customer.number is None
+    added: list[tuple[int, str]] = []
+    for start in range(0, len(numbers), BULK):
+        part = slice(start, start + BULK)
+        ids = _insert_customers(session, shift, taken_on[part], numbers[part])
+        added += zip(ids, numbers[part], strict=True)
+    return added
+
+
+def _insert_customers(
+    session: Session, shift: Shift, taken_on: Sequence[CheckedCustomer], numbers: Sequence[str]
+) -> Sequence[int]:
     rows = [
         {**customer.columns, "number": number}
         for customer, number in zip(taken_on, numbers, strict=True)
+    ]
+    places = [
+        {"postal_code": customer.postal_code, "address": customer.address} for customer in taken_on
     ]
     ids = session.scalars(
         insert(Customer).returning(Customer.id, sort_by_parameter_order=True), rows
@@ -111,40 +129,13 @@ def add_customers(
     session.execute(
         insert(Address),
         [
-            {
-                "customer_id": id,
-                "kind": "contract",
-                "postal_code": customer.postal_code,
-                "address": customer.address,
-            }
-            for id, customer in zip(ids, taken_on, strict=True)
+            {"customer_id": id, "kind": "contract", **place}
+            for id, place in zip(ids, places, strict=True)
         ],
     )
-    _record_all(session, shift, "customer.added", rows, numbers)
-    return list(zip(ids, numbers, strict=True))
-
-
-def _record_all(
-    session: Session,
-    shift: Shift,
-    act: str,
-    rows: Iterable[Mapping[str, Any]],
-    numbers: Iterable[str],
-) -> None:
-    common = {
-        "at": shift.day.now,
-        "business_date": shift.day.today,
-        "actor": shift.actor,
-        "act": act,
-        "before": None,
-    }
-    session.execute(
-        insert(Journal),
-        [
-            {**common, "subject": number, "after": kept(row)}
-            for row, number in zip(rows, numbers, strict=True)
-        ],
-    )
+    told = ((row["number"], {**row, **place}) for row, place in zip(rows, places, strict=True))
+    record_all(session, shift, "customer.added", told)
+    return ids
 
 
 def customer_json(session: Session, customer: Customer) -> dict[str, Any]:
@@ -175,28 +166,20 @@ def customers_json(
     session: Session, *, kind: str | None, search: str | None
 ) -> list[dict[str, Any]]:
     """Members in the order of their numbers, all or those that match, in short."""
-    wanted = select(Customer, PaymentMethod.kind).order_by(Customer.number)
-    wanted = wanted.outerjoin(
-        PaymentMethod,
-        (PaymentMethod.customer_id == Customer.id) & PaymentMethod.valid_until.is_(None),
+    fields = (Customer.name, Customer.kana, Customer.email, Customer.phone)
+    wanted = (
+        select(Customer.number, Customer.kind, *fields, PaymentMethod.kind.label("payment_method"))
+        .outerjoin(
+            PaymentMethod,
+            (PaymentMethod.customer_id == Customer.id) & PaymentMethod.valid_until.is_(None),
+        )
+        .order_by(Customer.number)
     )
     if kind is not None:
         wanted = wanted.where(Customer.kind == kind)
     if search:
-        fields = (Customer.name, Customer.kana, Customer.email, Customer.phone)
         wanted = wanted.where(or_(*(field.contains(search, autoescape=True) for field in fields)))
-    return [
-        {
-            "number": customer.number,
-            "kind": customer.kind,
-            "name": customer.name,
-            "kana": customer.kana,
-            "email": customer.email,
-            "phone": customer.phone,
-            "payment_method": method,
-        }
-        for customer, method in session.execute(wanted.options(noload(Customer.addresses))).tuples()
-    ]
+    return [dict(found) for found in session.execute(wanted).mappings()]
 
 
 def method_json(method: PaymentMethod) -> dict[str, Any]:
@@ -230,63 +213,75 @@ def set_customer(
 ) -> Customer:
     """Change registered data; who, when, before and after are kept (ISP-08), and the member told.
 
-    Documents already made keep what they said.
+    Documents already made keep what they said. What is set to the value it has changes nothing.
     """
     customer = customer_named(session, number)
+    changed = change_registered(session, shift, customer, changes)
+    if changed is not None:
+        assert changed.after is not None
+        post(
+            session,
+            shift,
+            "data-changed",
+            customer,
+            f"{number}/{changed.id}",
+            {"changed_on": shift.day.today, "changed": tuple(sorted(changed.after))},
+        )
+    return customer
+
+
+def change_registered(
+    session: Session, shift: Shift, customer: Customer, changes: Mapping[str, str]
+) -> Journal | None:
+    """Change registered data and record it; the act, or None where everything stays as it was."""
     before = customer_json(session, customer)
     for field, value in changes.items():
         if field in _PLAIN_FIELDS:
             setattr(customer, field, _PLAIN_FIELDS[field](value))
         elif field == "language":
             if value not in ("ja", "en"):
-                raise Refused("language", f"{value!r} is neither ja nor en")
+                raise Refused("language", f"{shown(value)} is neither ja nor en")
             customer.language = "en" if value == "en" else "ja"
         elif field == "corporate_number":
             if customer.kind != "corporation":
                 raise Refused(field, f"is for corporations, the customer is {customer.kind}")
             customer.corporate_number = identity.corporate_number(value)
-    for kind, prefix in (("contract", ""), ("billing", "billing_")):
-        _set_address(
-            customer, kind, changes.get(f"{prefix}postal_code"), changes.get(f"{prefix}address")
-        )
+            customer.no_number_because = ""
+    _set_address(customer, "contract", "", changes)
+    _set_address(customer, "billing", "billing_", changes)
     session.flush()
     after = customer_json(session, customer)
-    changed = {field for field in after if after[field] != before[field]}
-    if changed:
-        record(
-            session,
-            shift,
-            "customer.changed",
-            number,
-            before={field: before[field] for field in changed},
-            after={field: after[field] for field in changed},
-        )
-        post(
-            session,
-            shift,
-            "data-changed",
-            customer,
-            f"{number}/{shift.day.now.isoformat()}",
-            {"changed_on": shift.day.today, "changed": tuple(sorted(changed))},
-        )
-    return customer
+    changed = [field for field in after if after[field] != before[field]]
+    if not changed:
+        return None
+    act = record(
+        session,
+        shift,
+        "customer.changed",
+        customer.number,
+        before={field: before[field] for field in changed},
+        after={field: after[field] for field in changed},
+    )
+    session.flush()
+    return act
 
 
-def _set_address(
-    customer: Customer, kind: str, postal_code: str | None, address: str | None
-) -> None:
+def _set_address(customer: Customer, kind: str, prefix: str, changes: Mapping[str, str]) -> None:
+    code_field, line_field = f"{prefix}postal_code", f"{prefix}address"
+    postal_code, address = changes.get(code_field), changes.get(line_field)
     if postal_code is None and address is None:
         return
     place = next((place for place in customer.addresses if place.kind == kind), None)
     if place is None:
         if postal_code is None or address is None:
-            raise Refused(f"{kind}_address", "give postcode and address together")
+            missing = code_field if postal_code is None else line_field
+            raise Refused(missing, "is missing; give postcode and address together")
         place = Address(kind=kind)
         customer.addresses.append(place)
     if postal_code is not None:
-        place.postal_code = identity.postal_code(postal_code)
+        place.postal_code = identity.postal_code(postal_code, code_field)
     if address is not None:
-        place.address = identity.address(address)
+        place.address = identity.address(address, line_field)
 
 
 def method_columns(method: Method, shift: Shift) -> dict[str, Any]:
@@ -315,14 +310,20 @@ def method_columns(method: Method, shift: Shift) -> dict[str, Any]:
 def set_payment_method(
     session: Session, shift: Shift, number: str, method: Method
 ) -> PaymentMethod:
-    """From today on the member pays this way; the method before stays as history (ISP-03)."""
+    """From today on the member pays this way; the method before stays as history (ISP-03).
+
+    Of two methods set on one day the first was never valid. History only goes forward: on a
+    business date before that of the last change, the new method begins with it.
+    """
     customer = customer_named(session, number)
     before = current_method(session, customer.id)
+    begins = shift.day.today
     if before is not None:
-        before.valid_until = max(shift.day.today, before.valid_from)
+        begins = max(begins, before.valid_from)
+        before.valid_until = begins
         session.flush()
     columns = method_columns(method, shift)
-    new = PaymentMethod(customer_id=customer.id, valid_from=shift.day.today, **columns)
+    new = PaymentMethod(customer_id=customer.id, valid_from=begins, **columns)
     session.add(new)
     session.flush()
     record(

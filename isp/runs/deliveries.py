@@ -9,19 +9,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from sqlalchemy import select, update
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from isp.errors import Fault
 from isp.policy import Outbox as OutboxPolicy
 from isp.tables import Outbox
 
-TRANSIENT = (smtplib.SMTPServerDisconnected, OSError)
-
 
 @dataclass(frozen=True, slots=True)
 class Undelivered:
-    """A message that the server would not take, with its word."""
+    """A message that the server would not take, with its answer."""
 
     id: int
     recipient: str
@@ -48,7 +46,7 @@ def connected(policy: OutboxPolicy) -> Iterator[smtplib.SMTP]:
             if policy.security == "starttls":
                 server.starttls(context=ssl.create_default_context())
             yield server
-    except TRANSIENT as wrong:
+    except OSError as wrong:  # what smtplib and ssl raise is one too
         raise Fault(f"outbox: {policy.host}:{policy.port} does not take mail: {wrong}") from None
 
 
@@ -60,13 +58,20 @@ def send(
     The Message-ID is its own, so that a message sent just before a crash and sent again is known
     as the same by the reader's mail server.
     """
-    message = session.get_one(Outbox, id)
+    # Locked, so that of two senders the second waits, and sees that it is sent.
+    message = session.get_one(Outbox, id, with_for_update=True)
     if message.sent_at is not None:
         return None
+    answer: tuple[int, bytes | str]
     try:
         server.sendmail(sender, [message.recipient], message.message)
-    except (smtplib.SMTPRecipientsRefused, smtplib.SMTPDataError) as refused:
-        server.rset()
-        return Undelivered(id, message.recipient, " ".join(str(refused).split())[:200])
-    session.execute(update(Outbox).where(Outbox.id == id).values(sent_at=now))
-    return None
+    except smtplib.SMTPRecipientsRefused as refused:
+        [answer] = refused.recipients.values()
+    except smtplib.SMTPDataError as refused:
+        answer = (refused.smtp_code, refused.smtp_error)
+    else:
+        message.sent_at = now
+        return None
+    server.rset()
+    said = answer[1] if isinstance(answer[1], str) else answer[1].decode("utf-8", "replace")
+    return Undelivered(id, message.recipient, f"{answer[0]} {' '.join(said.split())}"[:200])

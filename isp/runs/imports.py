@@ -3,43 +3,64 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
-from typing import Any, TypeVar
+from reprlib import repr as shown
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from isp.banks import BankAccount
+from isp.calendar import read_day
 from isp.cards import Card
 from isp.errors import Refused, RowsRefused
-from isp.journal import kept
+from isp.journal import record_all
 from isp.numbers import given_number, next_ordinal, written
 from isp.runs.contracts import Application, conclusion
-from isp.runs.customers import Method, NewCustomer, add_customers, checked, method_columns
+from isp.runs.customers import (
+    BULK,
+    CheckedCustomer,
+    Method,
+    NewCustomer,
+    add_customers,
+    checked,
+    method_columns,
+    method_json,
+)
 from isp.shift import Shift
-from isp.tables import Contract, Customer, Journal, PaymentMethod, Plan
+from isp.tables import METHOD_KINDS, Contract, Customer, PaymentMethod, Plan
+
+if TYPE_CHECKING:
+    from _csv import Reader
 
 Row = Mapping[str, str]
 Read = TypeVar("Read")
 
+ACCOUNT = ("bank", "branch", "account_type", "account_number")
+CARD = ("card_token", "card_brand", "card_last4", "card_expires")
 CUSTOMER_COLUMNS = ("name", "kana", "kind", "email", "phone", "postal_code", "address")
 CUSTOMER_OPTIONAL = (
-    *("number", "corporate_number", "language", "payment"),
-    *("bank", "branch", "account_type", "account_number", "holder"),
-    *("card_token", "card_brand", "card_last4", "card_expires"),
+    *("number", "corporate_number", "language", "payment", "holder"),
+    *ACCOUNT,
+    *CARD,
 )
 CONTRACT_COLUMNS = ("customer", "plan", "concluded_on")
 CONTRACT_OPTIONAL = ("number", "applied_on", "opened_on", "document_received_on")
 
-BULK = 10_000
-"""Rows written by one statement; memory stays flat and the database busy."""
+METHOD_COLUMNS = {
+    "account-transfer": (*ACCOUNT, "holder"),
+    "card": (*CARD, "holder"),
+    "invoice": (),
+    "": (),
+}
+"""Which columns belong to which payment; what is given beside them is not silently lost."""
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Iterator[list[str]]]:
+def opened(path: Path) -> Iterator[Reader]:
     """The rows of a CSV file in UTF-8, with or without BOM."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -66,14 +87,16 @@ def read_rows(
     bad: list[tuple[int, str, str]] = []
     with opened(path) as rows:
         header = next(rows, None)
+        read_to = rows.line_num
         if not header:
             raise Refused("file", f"{path} is empty: the first line names the columns")
         _check_header([column.strip() for column in header], needed, optional)
         names = [column.strip() for column in header]
         for cells in rows:
+            # A cell may go on over several lines: the row is known by its first.
+            line, read_to = read_to + 1, rows.line_num
             if not any(cells):
                 continue
-            line = rows.line_num  # type: ignore[attr-defined] # csv.reader, typed as an iterator
             if len(cells) != len(names):
                 bad.append((line, "row", f"has {len(cells)} cells, the header {len(names)}"))
                 continue
@@ -98,71 +121,88 @@ def _check_header(names: list[str], needed: tuple[str, ...], optional: tuple[str
 def day_of(row: Row, field: str) -> date | None:
     """A date as `YYYY-MM-DD`, or None where the cell is empty."""
     text = row.get(field, "")
-    if not text:
-        return None
-    try:
-        if len(text) != 10:
-            raise ValueError
-        return date.fromisoformat(text)
-    except ValueError:
-        raise Refused(field, f"{text!r} is not a date, write YYYY-MM-DD") from None
+    return read_day(field, text) if text else None
 
 
 def method_of(row: Row, shift: Shift) -> Method:
-    """The payment method of a row of customers."""
+    """The payment method of a row of customers; a card is in the member's own name (ISP-04)."""
     kind = row.get("payment", "")
     policy = shift.policy
+    if kind not in METHOD_COLUMNS:
+        raise Refused("payment", f"{shown(kind)} is none of account-transfer, card, invoice")
+    for field in (*ACCOUNT, *CARD, "holder"):
+        if row.get(field) and field not in METHOD_COLUMNS[kind]:
+            by = f"does not belong to payment by {kind}" if kind else "is given without a payment"
+            raise Refused(field, by)
     if kind == "account-transfer":
+        given = {field: row.get(field, "") for field in METHOD_COLUMNS[kind]}
         return BankAccount.validated(
-            row.get("bank", ""),
-            row.get("branch", ""),
-            row.get("account_type", ""),
-            row.get("account_number", ""),
-            row.get("holder", ""),
+            **given | {"account_type": given["account_type"] or "ordinary"},
             small_kana=policy.transfer.small_kana,
             long_vowel=policy.transfer.long_vowel,
         )
     if kind == "card":
-        return Card.validated(
-            row.get("card_token", ""),
-            row.get("card_brand", ""),
-            row.get("card_last4", ""),
-            row.get("card_expires", ""),
-            row.get("holder") or row["name"],
-            accepted=policy.card.brands,
-            today=shift.day.today,
-        )
-    if kind in ("", "invoice"):
-        return None
-    raise Refused("payment", f"{kind!r} is none of account-transfer, card, invoice")
+        try:
+            return Card.validated(
+                **{field.removeprefix("card_"): row.get(field, "") for field in CARD},
+                holder=row.get("holder") or row["name"],
+                accepted=policy.card.brands,
+                today=shift.day.today,
+            )
+        except Refused as wrong:
+            column = f"card_{wrong.field}"
+            raise Refused(column if column in CARD else wrong.field, wrong.why) from None
+    return None
 
 
 def import_customers(session: Session, shift: Shift, path: Path) -> int:
     """Take on the members of a file with their payment methods; how many."""
     taken = set(session.scalars(select(Customer.number)))
+    own: set[str] = set()
 
-    def read(row: Row) -> tuple[Any, str, Method]:
+    def read(row: Row) -> tuple[CheckedCustomer, str, Method]:
         given = {field: row.get(field, "") for field in NewCustomer.__slots__ if field in row}
         customer = checked(NewCustomer(**given | {"language": row.get("language") or "ja"}), shift)
         if customer.number is not None:
-            if customer.number in taken:
-                raise Refused("number", f"{customer.number} is in use already")
-            taken.add(customer.number)
+            _refuse_number_in_use(customer.number, taken, own)
         return customer, row.get("payment", ""), method_of(row, shift)
 
     rows = read_rows(path, CUSTOMER_COLUMNS, CUSTOMER_OPTIONAL, read)
-    for start in range(0, len(rows), BULK):
-        part = rows[start : start + BULK]
-        added = add_customers(session, shift, [customer for customer, _, _ in part])
-        methods = [
-            {"customer_id": id, "valid_from": shift.day.today, **method_columns(method, shift)}
-            for (id, _), (_, payment, method) in zip(added, part, strict=True)
-            if payment
-        ]
-        for kind in ("account-transfer", "card", "invoice"):
-            if alike := [row for row in methods if row["kind"] == kind]:
-                session.execute(insert(PaymentMethod), alike)
+    added = add_customers(session, shift, [customer for customer, _, _ in rows])
+    methods = [
+        (id, number, method)
+        for (id, number), (_, payment, method) in zip(added, rows, strict=True)
+        if payment
+    ]
+    for start in range(0, len(methods), BULK):
+        _set_methods(session, shift, methods[start : start + BULK])
     return len(rows)
+
+
+def _refuse_number_in_use(number: str, taken: set[str], own: set[str]) -> None:
+    if number in own:
+        raise Refused("number", f"{number} stands in the file twice")
+    own.add(number)
+    if number in taken:
+        raise Refused("number", f"{number} is in use already")
+
+
+def _set_methods(
+    session: Session, shift: Shift, methods: Sequence[tuple[int, str, Method]]
+) -> None:
+    """The first payment methods of new members: (id, number, method) each."""
+    rows = [
+        {"customer_id": id, "valid_from": shift.day.today, **method_columns(method, shift)}
+        for id, _, method in methods
+    ]
+    for kind in METHOD_KINDS:
+        if alike := [row for row in rows if row["kind"] == kind]:
+            session.execute(insert(PaymentMethod), alike)
+    told = (
+        (number, method_json(PaymentMethod(**row)))
+        for row, (_, number, _) in zip(rows, methods, strict=True)
+    )
+    record_all(session, shift, "payment-method.set", told)
 
 
 def import_contracts(session: Session, shift: Shift, path: Path) -> int:
@@ -175,36 +215,42 @@ def import_contracts(session: Session, shift: Shift, path: Path) -> int:
     }
     plans = {plan.code: plan for plan in session.scalars(select(Plan))}
     taken = set(session.scalars(select(Contract.number)))
+    own: set[str] = set()
 
-    def read(row: Row) -> dict[str, Any]:
+    def read(row: Row) -> tuple[Row, dict[str, Any]]:
         if row["customer"] not in customers:
-            raise Refused("customer", f"there is no customer {row['customer']!r}")
+            raise Refused("customer", f"there is no customer {shown(row['customer'])}")
         if row["plan"] not in plans:
-            raise Refused("plan", f"there is no plan {row['plan']!r}")
+            raise Refused("plan", f"there is no plan {shown(row['plan'])}")
         id, kind = customers[row["customer"]]
         application = _application(row)
         columns = conclusion(application, kind, plans[row["plan"]], shift.day.today)
         if number := row.get("number"):
             columns["number"] = given_number(number, shift.policy.numbers.contract)
-            if number in taken:
-                raise Refused("number", f"{number} is in use already")
-            taken.add(number)
-        return {**columns, "customer_id": id}
+            _refuse_number_in_use(number, taken, own)
+        return row, {**columns, "customer_id": id}
 
     rows = read_rows(path, CONTRACT_COLUMNS, CONTRACT_OPTIONAL, read)
     prefix = shift.policy.numbers.contract
     ordinal = next_ordinal(session, Contract.number, prefix)
-    for columns in rows:
+    for _, columns in rows:
         if "number" not in columns:
-            while written(prefix, ordinal) in taken:
+            while written(prefix, ordinal) in own:
                 ordinal += 1
             columns["number"] = written(prefix, ordinal)
             ordinal += 1
     for start in range(0, len(rows), BULK):
         part = rows[start : start + BULK]
-        session.execute(insert(Contract), part)
-        session.execute(insert(Journal), [_taken_over(shift, columns) for columns in part])
+        session.execute(insert(Contract), [columns for _, columns in part])
+        told = ((columns["number"], _taken_over(row, columns)) for row, columns in part)
+        record_all(session, shift, "contract.taken-over", told)
     return len(rows)
+
+
+def _taken_over(row: Row, columns: Mapping[str, Any]) -> dict[str, Any]:
+    """As the journal tells it: customer and plan by their names, not by the ids of rows."""
+    kept = {field: value for field, value in columns.items() if not field.endswith("_id")}
+    return {**kept, "customer": row["customer"], "plan": row["plan"]}
 
 
 def _application(row: Row) -> Application:
@@ -219,15 +265,3 @@ def _application(row: Row) -> Application:
         opened_on=day_of(row, "opened_on"),
         document_received_on=day_of(row, "document_received_on"),
     )
-
-
-def _taken_over(shift: Shift, columns: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "at": shift.day.now,
-        "business_date": shift.day.today,
-        "actor": shift.actor,
-        "act": "contract.taken-over",
-        "subject": columns["number"],
-        "before": None,
-        "after": kept(columns),
-    }

@@ -7,11 +7,13 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from isp import identity
+from isp.errors import Refused
 from isp.journal import record
+from isp.lifecycle import move
 from isp.outbox import post
 from isp.queries import contract_named
 from isp.runs.contracts import quote_for, quote_json
-from isp.runs.customers import set_customer
+from isp.runs.customers import change_registered
 from isp.shift import Shift
 
 
@@ -30,31 +32,36 @@ def move_house(
     cost under the ordinary rules, and when it is cheapest.
     """
     contract = contract_named(session, number)
+    if contract.status in ("ended", "withdrawn"):
+        raise Refused("status", f"contract {number} is {contract.status} and moves no more")
     place = {
         "postal_code": identity.postal_code(postal_code),
         "address": identity.address(address),
     }
     answer: dict[str, Any] = {"number": number, "moved": line_available, **place}
     if line_available:
-        set_customer(session, shift, contract.customer.number, place)
-        record(session, shift, "contract.moved", number, after=place)
+        change_registered(session, shift, contract.customer, place)
+        moved = record(session, shift, "contract.moved", number, after=place)
+        session.flush()
         post(
             session,
             shift,
             "moved",
             contract.customer,
-            f"{number}/{shift.day.today}",
+            f"{number}/{moved.id}",
             {"contract_number": number, "moved_on": shift.day.today, **place},
         )
         return {**answer, "leaving": None}
+    move(number, contract.status, "cancelling")  # who is leaving already has no choice to make
     quote = quote_for(shift, contract, shift.day.today)
-    record(session, shift, "contract.move-impossible", number, after=place)
+    told = record(session, shift, "contract.move-impossible", number, after=place)
+    session.flush()
     post(
         session,
         shift,
         "move-impossible",
         contract.customer,
-        f"{number}/{shift.day.today}",
+        f"{number}/{told.id}",
         {
             "contract_number": number,
             **place,

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import re
 from datetime import date
+from reprlib import repr as shown
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from isp.charges import Fees
+from isp import identity
+from isp.charges import Fees, price_in
 from isp.errors import Refused
 from isp.journal import record
 from isp.legal import SoldTo, refuse_plan_above_cap
 from isp.month import Month
-from isp.queries import plan_named
+from isp.queries import plan_named, price_periods
 from isp.shift import Shift
 from isp.tables import Plan, PlanPrice
 
@@ -75,9 +77,10 @@ def add_plan(
 ) -> Plan:
     """Put a plan on sale; one that breaks the legal cap is not stored (ISP-13)."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}", code):
-        raise Refused("code", f"{code!r} must be 1 to 32 letters, digits, '-', '_' or '.'")
-    if not name.strip() or not name.isprintable() or len(name) > 80:
-        raise Refused("name", "must be 1 to 80 printable characters")
+        raise Refused("code", f"{shown(code)} must be 1 to 32 letters, digits, '-', '_' or '.'")
+    name = identity.name(name)
+    if line not in LINES:
+        raise Refused("line", f"{shown(line)} is none of {', '.join(LINES)}")
     if session.scalar(select(Plan.id).where(Plan.code == code)):
         raise Refused("code", f"there is a plan {code!r} already")
     if not 1 <= fees.term_months <= 120:
@@ -93,7 +96,7 @@ def add_plan(
     refuse_plan_above_cap(sold_to, fees.early_fee, monthly_fee, sold_until, shift.day.today)
     plan = Plan(
         code=code,
-        name=name.strip(),
+        name=name,
         line=line,
         term_months=fees.term_months,
         early_fee=fees.early_fee,
@@ -158,17 +161,20 @@ def set_plan(
 ) -> Plan:
     """Lower or raise the early termination fee for later contracts, or end the sale of a plan.
 
-    Contracts concluded before keep what they pinned.
+    Contracts concluded before keep what they pinned. What would break the legal cap in any month
+    from now on is not stored, a longer sale of an old plan neither (ISP-13).
     """
+    if early_fee is None and sold_until is None:
+        raise Refused("early_fee", "nothing to change: give --early-fee or --sold-until")
     plan = plan_named(session, code)
     before = plan_json(plan)
     if sold_until is not None:
         plan.sold_until = sold_until
     if early_fee is not None:
-        lowest = min(price.monthly_fee for price in plan.prices)
-        refuse_plan_above_cap(
-            plan.sold_to, _yen("early_fee", early_fee), lowest, plan.sold_until, shift.day.today
-        )
-        plan.early_fee = early_fee
+        plan.early_fee = _yen("early_fee", early_fee)
+    month = Month.of(shift.day.today)
+    later = [price.monthly_fee for price in plan.prices if price.since > month]
+    lowest = min([price_in(price_periods(plan), month), *later])
+    refuse_plan_above_cap(plan.sold_to, plan.early_fee, lowest, plan.sold_until, shift.day.today)
     record(session, shift, "plan.changed", code, before=before, after=plan_json(plan))
     return plan

@@ -19,7 +19,7 @@ from isp.outbox import post
 from isp.queries import agreement_of, contract_named, exit_of
 from isp.shift import Shift
 from isp.tables import Cancellation, Contract
-from isp.terms import next_renewal_month, term_in
+from isp.terms import is_renewal_month, next_renewal_month, term_in
 
 
 def _months_since_conclusion(month: Month) -> ColumnElement[int]:
@@ -41,7 +41,7 @@ def renewals_due(session: Session, day: Day) -> list[str]:
             .where(
                 _RUNNING,
                 since > Contract.term_months,
-                cast((since - 1) / Contract.term_months, Integer) + 1 > Contract.term_number,
+                (since - 1) // Contract.term_months + 1 > Contract.term_number,
             )
             .order_by(Contract.number)
         )
@@ -114,33 +114,43 @@ def notices_due(session: Session, day: Day, notice_days: int) -> list[str]:
     )
 
 
-def renewal_said(contract: Contract, shift: Shift) -> dict[str, Any]:
+def renewal_said(contract: Contract, shift: Shift, renewal: Month | None = None) -> dict[str, Any]:
     """What notice and letter say of the coming renewal: the month, the fee outside it, the days.
 
-    Complete by the cutoff, only the renewal month itself is charged: that day is the cheapest.
+    Complete by the cutoff, only the renewal month itself is charged: that day is the cheapest,
+    as long as it is not over.
     """
-    concluded = Month.of(contract.concluded_on)
-    renewal = next_renewal_month(concluded, contract.term_months, Month.of(shift.day.today))
+    concluded, today = Month.of(contract.concluded_on), shift.day.today
+    renewal = renewal or next_renewal_month(concluded, contract.term_months, Month.of(today))
     policy = shift.policy.contract
+    cutoff = renewal.day(policy.cutoff_day)
     return {
         "contract_number": contract.number,
         "plan_name": contract.plan.name,
         "renewal_month": renewal,
         "early_fee": early_termination_fee(agreement_of(contract), (renewal + 1).first, policy)[0],
-        "cheapest_day": renewal.day(policy.cutoff_day),
+        "cheapest_day": cutoff if today <= cutoff else renewal.last,
         "last_free_day": renewal.last,
         "next_term_end": renewal + (contract.term_months - 1),
     }
 
 
 def announce_renewal(session: Session, shift: Shift, number: str) -> None:
-    """Tell the member the renewal month, the fee outside it and the last free day (ISP-15)."""
+    """Tell the member the renewal month, the fee outside it and the last free day (ISP-15).
+
+    Where terms are short, two renewal months may be due at once; each is told, once.
+    """
     contract = contract_named(session, number)
-    said = renewal_said(contract, shift)
-    renewal = said["renewal_month"]
-    post(session, shift, "renewal-notice", contract.customer, f"{number}/{renewal}", said)
-    contract.renewal_announced = renewal
-    record(session, shift, "contract.renewal-announced", number, after={"renewal_month": renewal})
+    concluded, told = Month.of(contract.concluded_on), contract.renewal_announced
+    for month in _announced_months(shift.day, shift.policy.contract.renewal_notice_days):
+        if told is not None and month <= told:
+            continue
+        if not is_renewal_month(concluded, contract.term_months, month):
+            continue
+        said = renewal_said(contract, shift, month)
+        post(session, shift, "renewal-notice", contract.customer, f"{number}/{month}", said)
+        contract.renewal_announced = month
+        record(session, shift, "contract.renewal-announced", number, after={"renewal_month": month})
 
 
 def ends_due(session: Session, day: Day) -> list[str]:
