@@ -97,8 +97,10 @@ def statement(app: App, number: str, sold_on: date | None, statement: Month | No
     Example:
       isp card statement C00000012 --sold-on 2026-03-31
     """
-    from billing.runs.card import card_statement
+    from dataclasses import asdict
+
+    from billing.queries import card_statement
 
     with app.reading() as session:
-        answer = card_statement(session, number, sold_on=sold_on, statement=statement)
-    app.show(answer)
+        found = card_statement(session, number, sold_on=sold_on, statement=statement)
+    app.show([asdict(sale) for sale in found])

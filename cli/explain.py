@@ -19,8 +19,21 @@ def explain(app: App, number: str) -> None:
     Example:
       isp --lang en explain R00000001
     """
-    from billing.explain import explain
+    from billing.queries import explained
 
+    language = app.policy.language
     with app.reading() as session:
-        answer = explain(session, app.shift, number)
-    app.show(answer)
+        reasons = explained(session, app.shift, number)
+    lines = [
+        {
+            "line": reason.about,
+            "kind": reason.kind,
+            "amount": reason.amount,
+            "rule": reason.rule[language],
+            "price": reason.price,
+            "dates": dict(reason.dates),
+            "requirements": list(reason.requirements),
+        }
+        for reason in reasons
+    ]
+    app.show({"invoice": number, "lines": lines} if app.format == "json" else lines)

@@ -64,7 +64,8 @@ def _with_database(text: str, url: str) -> str:
 def _write_new(path: Path, text: str) -> None:
     try:
         # 0600: a database URL may carry a password.
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(opened, "w", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:
         raise Refused("config", f"{path} exists already; remove it, or name another") from None
@@ -75,9 +76,15 @@ def _write_new(path: Path, text: str) -> None:
 def _make_database(app: App) -> str:
     from provisioning.runs.mailboxes import add_domain
 
-    from isp.database import upgrade
+    from isp.database import revision, upgrade
 
     engine = app.open_engine(new=True)
+    if revision(engine) is not None:
+        raise Refused(
+            "database",
+            f"{engine.url.render_as_string(hide_password=True)} holds an office already: put the "
+            "isp.toml and isp.key that belong to it here, or name another database",
+        )
     upgrade(engine)
     with app.transaction() as session:
         add_domain(session, app.shift, app.policy.mail.domain)
