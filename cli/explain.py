@@ -13,27 +13,19 @@ from cli.app import App, pass_app
 def explain(app: App, number: str) -> None:
     """Say for each line of an invoice the rule, dates and price that made it.
 
-    So that the desk can answer a caller; in Japanese, or in English by --lang en.
+    So that the desk can answer a caller; in JSON in both languages, as a table in the one of --lang.
 
     \b
     Example:
       isp --lang en explain R00000001
     """
-    from billing.queries import explained
+    from billing.queries import explained, explanation_json
 
-    language = app.policy.language
     with app.reading() as session:
-        reasons = explained(session, app.shift, number)
-    lines = [
-        {
-            "line": reason.about,
-            "kind": reason.kind,
-            "amount": reason.amount,
-            "rule": reason.rule[language],
-            "price": reason.price,
-            "dates": dict(reason.dates),
-            "requirements": list(reason.requirements),
-        }
-        for reason in reasons
-    ]
-    app.show({"invoice": number, "lines": lines} if app.format == "json" else lines)
+        lines = [explanation_json(reason) for reason in explained(session, app.shift, number)]
+    if app.format == "table":
+        rule = "rule_en" if app.policy.language == "en" else "rule"
+        keys = ("line", "amount", rule, "requirements")
+        app.show([{key: line[key] for key in keys} for line in lines])
+    else:
+        app.show({"invoice": number, "lines": lines})
