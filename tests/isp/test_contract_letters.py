@@ -134,7 +134,7 @@ def test_isp_14_a_consumer_reads_how_to_withdraw() -> None:
 def test_isp_14_a_company_has_no_such_right(language: Language) -> None:
     document = contract(language, consumer=False)
     assert not re.search("初期契約解除|withdrawal", document)
-    assert not re.search("工事費の残額|Restofinstallation", document)
+    assert re.search("工事費の残額|Restofinstallation", document), "companies owe it too"
 
 
 def test_a_plan_without_term_and_fee_says_so() -> None:
