@@ -74,9 +74,8 @@ def _write_new(path: Path, text: str) -> None:
 
 
 def _make_database(app: App) -> str:
-    from provisioning.runs.mailboxes import add_domain
-
     from isp.database import revision, upgrade
+    from provisioning.runs.mailboxes import add_domain
 
     engine = app.open_engine(new=True)
     if revision(engine) is not None:

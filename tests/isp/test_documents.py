@@ -88,6 +88,8 @@ def test_a_value_that_is_not_given_is_an_error() -> None:
         ("a\u2028b\u2029", "a b "),
         ("\u202egpj.exe\u2066\ufeff", "gpj.exe"),
         ("\ud800x", "x"),
+        ("soft\u00adhyphen\u061c\u180e", "softhyphen"),
+        ("山田\U000e0001\U000e0041\U000e007f太郎", "山田太郎"),
         ("葛\U000e0100飾", "葛\U000e0100飾"),
     ],
 )
