@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Literal, get_args
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, Text, UniqueConstraint, text
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from billing.collecting import Channel, Status
@@ -13,7 +13,7 @@ from billing.drafting import MethodKind
 from isp.charges import ChargeKind
 from isp.database import Base
 from isp.month import Month
-from isp.tables import METHOD_KINDS, Contract, Customer, PaymentMethod, one_of
+from isp.tables import METHOD_KINDS, Contract, Customer, PaymentMethod, one_of, partial_index
 
 DocumentKind = Literal["invoice", "credit-note"]
 
@@ -50,12 +50,7 @@ class Invoice(Base):
         CheckConstraint("kind = 'invoice' OR gross < 0", name="credit_is_negative"),
         Index("ix_invoice_customer_id", "customer_id", "month"),
         Index("ix_invoice_month", "month"),
-        Index(
-            "ix_invoice_refers_to_id",
-            "refers_to_id",
-            sqlite_where=text("refers_to_id IS NOT NULL"),
-            postgresql_where=text("refers_to_id IS NOT NULL"),
-        ),
+        partial_index("ix_invoice_refers_to_id", "refers_to_id", where="refers_to_id IS NOT NULL"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -96,30 +91,27 @@ class InvoiceLine(Base):
     __table_args__ = (
         one_of("kind", LINE_KINDS),
         CheckConstraint("tax_rate BETWEEN 0 AND 100", name="tax_rate"),
-        Index(
+        partial_index(
             "uq_invoice_line_charge",
             "contract_id",
             "month",
             "kind",
+            where="live AND contract_id IS NOT NULL",
             unique=True,
-            sqlite_where=text("live AND contract_id IS NOT NULL"),
-            postgresql_where=text("live AND contract_id IS NOT NULL"),
         ),
-        Index(
+        partial_index(
             "uq_invoice_line_once",
             "contract_id",
             "kind",
+            where=f"live AND kind IN {ONCE_KINDS}",
             unique=True,
-            sqlite_where=text(f"live AND kind IN {ONCE_KINDS}"),
-            postgresql_where=text(f"live AND kind IN {ONCE_KINDS}"),
         ),
-        Index(
+        partial_index(
             "uq_invoice_line_transfer_fee",
             "customer_id",
             "month",
+            where="live AND kind = 'transfer-fee'",
             unique=True,
-            sqlite_where=text("live AND kind = 'transfer-fee'"),
-            postgresql_where=text("live AND kind = 'transfer-fee'"),
         ),
     )
 
@@ -189,12 +181,11 @@ class Collection(Base):
             "(state IN ('planned', 'withdrawn')) = (batch_id IS NULL)", name="exported_in_batch"
         ),
         UniqueConstraint("batch_id", "invoice_id"),
-        Index(
+        partial_index(
             "uq_collection_open",
             "invoice_id",
+            where="state IN ('planned', 'exported')",
             unique=True,
-            sqlite_where=text("state IN ('planned', 'exported')"),
-            postgresql_where=text("state IN ('planned', 'exported')"),
         ),
         Index("ix_collection_invoice_id", "invoice_id"),
     )
