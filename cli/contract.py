@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from cli.app import App, note, pass_app
+from cli.customer import doubt_address
 from cli.parameters import DAY, EXISTING_FILE
 from isp.lifecycle import STATUSES
 
@@ -246,6 +247,7 @@ def move_away(app: App, number: str, postal_code: str, address: str, line_availa
             address=address,
             line_available=line_available,
         )
+    doubt_address(answer["postal_code"], answer["address"])
     app.show(answer)
 
 

@@ -45,7 +45,16 @@ def add(app: App, /, **fields: str) -> None:
         taken_on = checked(NewCustomer(**fields), app.shift)
         [(_, number)] = add_customers(session, app.shift, [taken_on])
         answer = customer_json(session, customer_named(session, number))
+    doubt_address(taken_on.postal_code, taken_on.address)
     app.show(answer)
+
+
+def doubt_address(postal_code: str, address: str) -> None:
+    """Tell the operator where postcode and address do not seem to belong together."""
+    from isp.identity import address_doubt
+
+    if doubt := address_doubt(postal_code, address):
+        note(f"please check: {doubt}")
 
 
 @customer.command("show")
@@ -112,6 +121,9 @@ def change(app: App, /, number: str, **fields: str | None) -> None:
         raise Refused("field", "nothing to change: name at least one, see `isp customer set -h`")
     with app.transaction() as session:
         answer = customer_json(session, set_customer(session, app.shift, number, changes))
+    for kind in ("", "billing_"):
+        if changes.keys() & {f"{kind}postal_code", f"{kind}address"}:
+            doubt_address(answer[f"{kind}postal_code"], answer[f"{kind}address"])
     app.show(answer)
 
 

