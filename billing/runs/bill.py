@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from billing.drafting import MethodKind, due_date
 from billing.runs import bulk, facts
-from billing.runs.corrections import return_opening_fee
+from billing.runs.corrections import BILLED_BEYOND, OPENING_RETURNED, is_left, take_back
 from billing.runs.drafts import Draft, Drafts
 from billing.tables import BillRun, Invoice
 from isp.errors import Refused
@@ -37,8 +37,8 @@ STRETCH = 10_000
 class BillResult:
     """What a run did: contracts and invoices billed now, their sums in yen.
 
-    `skipped` are contracts charged in the month that were billed before; `credit_notes` gave back
-    opening fees that no later invoice could bear.
+    `skipped` are contracts charged in the month that were billed before; `corrections` took back,
+    by credit note or void, what had been billed of contracts that turned out to have ended.
     """
 
     month: Month
@@ -48,7 +48,7 @@ class BillResult:
     tax: int = 0
     gross: int = 0
     skipped: int = 0
-    credit_notes: int = 0
+    corrections: int = 0
 
     def __add__(self, other: BillResult) -> BillResult:
         return BillResult(
@@ -59,7 +59,7 @@ class BillResult:
             self.tax + other.tax,
             self.gross + other.gross,
             self.skipped + other.skipped,
-            self.credit_notes + other.credit_notes,
+            self.corrections + other.corrections,
         )
 
 
@@ -112,9 +112,7 @@ def _bill_stretch(
     drafted = list(drafts)
     if drafted and not dry_run:
         first, last = _write(session, shift, month, drafted)
-    if not dry_run:
-        for invoice, contract_id in drafts.to_return:
-            return_opening_fee(session, shift, invoice, contract_id)
+    corrections = _correct(session, shift, drafts, after, to, dry_run)
     result = BillResult(
         month,
         drafts.contracts,
@@ -123,12 +121,30 @@ def _bill_stretch(
         sum(draft.totals.tax for draft in drafted),
         sum(draft.totals.gross for draft in drafted),
         drafts.skipped,
-        len(drafts.to_return),
+        corrections,
     )
     if drafted and not dry_run:
         told = asdict(result) | {"month": month, "first": first, "last": last}
         record(session, shift, "month.billed", str(month), after=told)
     return result
+
+
+def _correct(
+    session: Session, shift: Shift, drafts: Drafts, after: int, to: int, dry_run: bool
+) -> int:
+    """Take back what should not have been billed, as was recorded afterwards; how often."""
+    wrong = [
+        (number, positions, BILLED_BEYOND)
+        for number, positions in facts.billed_beyond(session, after, to).items()
+    ]
+    wrong += [(each.invoice, [each.position], OPENING_RETURNED) for each in drafts.to_return]
+    done = 0
+    for number, positions, reason in wrong:
+        if is_left(session, number, positions):
+            done += 1
+            if not dry_run:
+                take_back(session, shift, number, positions, reason)
+    return done
 
 
 def _write(

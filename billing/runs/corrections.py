@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import exists, func, select, update
 from sqlalchemy.orm import Session, aliased
 
 from billing.crediting import split, taken_back
-from billing.queries import invoice_to_change, open_collection
+from billing.queries import invoice_named, invoice_to_change, open_collection
 from billing.runs.ledger import settle
 from billing.tables import Invoice, InvoiceLine, InvoiceTax, Payment
+from isp.documents import Language
 from isp.errors import Refused
 from isp.identity import name
 from isp.journal import record
@@ -61,16 +62,46 @@ def credit(
     return _issue(session, shift, invoice, reason, back, _totals(session, shift, invoice, back))
 
 
-def return_opening_fee(session: Session, shift: Shift, number: str, contract_id: int) -> Credited:
-    """Give back the opening fee of a contract withdrawn early, which no invoice can bear (ISP-14)."""
+OPENING_RETURNED: dict[Language, str] = {
+    "ja": "初期契約解除による初期費用の返還",
+    "en": "Opening fee returned after early withdrawal",
+}
+BILLED_BEYOND: dict[Language, str] = {
+    "ja": "解約後の月の料金の取消",
+    "en": "Months after the end of the contract",
+}
+
+
+def is_left(session: Session, number: str, positions: Sequence[int]) -> bool:
+    """Whether credit notes made by hand have left enough of an invoice to take back these lines."""
+    invoice = invoice_named(session, number)
+    left = _left(session, invoice)
+    lines = [line for line in invoice.lines if line.position in positions]
+    return all(
+        sum(line.net for line in lines if line.tax_rate == rate) <= total.net
+        for rate, total in left.items()
+    )
+
+
+def take_back(
+    session: Session,
+    shift: Shift,
+    number: str,
+    positions: Sequence[int],
+    reason: Mapping[Language, str],
+) -> None:
+    """Take back lines that should not have been billed (ISP-09, ISP-14).
+
+    An invoice that nobody has paid and that holds nothing else is void; else there is a credit
+    note.
+    """
     invoice = invoice_to_change(session, number)
-    [position] = [
-        line.position
-        for line in invoice.lines
-        if line.kind == "opening" and line.contract_id == contract_id
-    ]
-    reason = {"ja": "初期契約解除による初期費用の返還", "en": "Opening fee after early withdrawal"}
-    return credit(session, shift, number, reason[invoice.customer.language], lines=[position])
+    words = reason[invoice.customer.language]
+    others = {line.kind for line in invoice.lines if line.position not in positions}
+    if others <= {"transfer-fee"} and _touched(session, invoice) is None:
+        void(session, shift, number, words)
+    else:
+        credit(session, shift, number, words, lines=positions)
 
 
 def _back(session: Session, invoice: Invoice, position: int) -> InvoiceLine:
@@ -196,7 +227,8 @@ def void(session: Session, shift: Shift, number: str, reason: str) -> Invoice:
     reason = name(reason, "reason")
     if invoice.status == "void":
         raise Refused("invoice", f"{number} is void already")
-    _refuse_touched(session, invoice)
+    if why := _touched(session, invoice):
+        raise Refused("invoice", why)
     before = invoice.status
     planned = open_collection(session, invoice.id)
     if planned is not None:
@@ -218,17 +250,17 @@ def void(session: Session, shift: Shift, number: str, reason: str) -> Invoice:
     return invoice
 
 
-def _refuse_touched(session: Session, invoice: Invoice) -> None:
-    """What has been drawn, paid, credited or built upon is corrected by a credit note instead."""
+def _touched(session: Session, invoice: Invoice) -> str | None:
+    """Why an invoice is corrected by a credit note instead: drawn, paid, credited, built upon."""
     number = invoice.number
     if invoice.status == "collecting":
-        raise Refused("invoice", f"{number} is being collected: wait for the result")
+        return f"{number} is being collected: wait for the result"
     paid = select(func.sum(Payment.amount)).where(Payment.invoice_id == invoice.id)
     if session.scalar(paid):
-        raise Refused("invoice", f"something has been paid of {number}: credit it instead")
+        return f"something has been paid of {number}: credit it instead"
     credited = select(Invoice.number).where(Invoice.refers_to_id == invoice.id).limit(1)
     if found := session.scalar(credited):
-        raise Refused("invoice", f"{found} has taken back part of {number}: credit the rest")
+        return f"{found} has taken back part of {number}: credit the rest"
     opening, adjusted = aliased(InvoiceLine), aliased(InvoiceLine)
     returned = session.scalar(
         select(Invoice.number)
@@ -244,5 +276,4 @@ def _refuse_touched(session: Session, invoice: Invoice) -> None:
         )
         .limit(1)
     )
-    if returned:
-        raise Refused("invoice", f"{returned} gives back its opening fee: void that one first")
+    return f"{returned} gives back its opening fee: void that one first" if returned else None

@@ -37,7 +37,7 @@ class Drafts:
 
     What most contracts have in common is worked out once. Afterwards `contracts` tells how many
     are on the drafts, `skipped` how many had been billed before, and `to_return` the opening fees
-    (invoice number, contract id) that no later invoice can bear (ISP-14).
+    that no later invoice can bear (ISP-14).
     """
 
     def __init__(self, session: Session, shift: Shift, month: Month, after: int, to: int) -> None:
@@ -45,7 +45,7 @@ class Drafts:
         self.default_method: MethodKind = shift.policy.billing.default_method
         self.fee = drafting.transfer_fee(month, shift.policy.transfer.fee)
         self.contracts = self.skipped = 0
-        self.to_return: list[tuple[str, int]] = []
+        self.to_return: list[facts.OpeningFee] = []
         self.tariffs = facts.tariffs(session)
         self.candidates = facts.candidates(session, month, after, to)
         self.billed = facts.billed_in(session, month, after, to)
@@ -116,7 +116,7 @@ class Drafts:
             for found in contracts
         ):
             self.to_return += [
-                (self.openings[found.contract_id].invoice, found.contract_id)
+                self.openings[found.contract_id]
                 for found in contracts
                 if found.contract_id in self.openings
             ]

@@ -59,11 +59,12 @@ class Candidate(NamedTuple):
 
 
 class OpeningFee(NamedTuple):
-    """An opening fee that was billed [初期費用], yen net, and the invoice it stands on."""
+    """An opening fee that was billed [初期費用], yen net, and the line it stands on."""
 
     net: int
     tax_rate: int
     invoice: str
+    position: int
 
 
 class Tariff(NamedTuple):
@@ -177,11 +178,17 @@ def _opening_to_return(month: Month) -> ColumnElement[bool]:
     )
 
 
-def _opening_not_returned(month: Month) -> Select[int | None, int, int, str]:
+def _opening_not_returned(month: Month) -> Select[int | None, int, int, str, int]:
     """Opening fees on live lines before `month` that no adjustment or credit note has returned."""
     adjusted, credited, credit = aliased(InvoiceLine), aliased(InvoiceLine), aliased(Invoice)
     return (
-        select(InvoiceLine.contract_id, InvoiceLine.net, InvoiceLine.tax_rate, Invoice.number)
+        select(
+            InvoiceLine.contract_id,
+            InvoiceLine.net,
+            InvoiceLine.tax_rate,
+            Invoice.number,
+            InvoiceLine.position,
+        )
         .join(Invoice, Invoice.id == InvoiceLine.invoice_id)
         .where(
             InvoiceLine.kind == "opening",
@@ -269,7 +276,39 @@ def openings_to_return(
     found: dict[int, OpeningFee] = {}
     for part in _in_parts(contract_ids):
         wanted = _opening_not_returned(month).where(InvoiceLine.contract_id.in_(part))
-        for contract_id, net, rate, invoice in session.execute(wanted):
+        for contract_id, net, rate, invoice, position in session.execute(wanted):
             if contract_id is not None:
-                found[contract_id] = OpeningFee(net, rate, invoice)
+                found[contract_id] = OpeningFee(net, rate, invoice, position)
     return found
+
+
+def billed_beyond(session: Session, after: int, to: int) -> dict[str, list[int]]:
+    """Monthly fees billed of months after the last charged one and not taken back (ISP-09).
+
+    Positions of the lines by number of the invoice: an application to leave may be recorded when
+    later months have been billed already.
+    """
+    credit, credited = aliased(Invoice), aliased(InvoiceLine)
+    beyond: dict[str, list[int]] = {}
+    for invoice, position in session.execute(
+        select(Invoice.number, InvoiceLine.position)
+        .join(InvoiceLine, InvoiceLine.invoice_id == Invoice.id)
+        .join(Contract, Contract.id == InvoiceLine.contract_id)
+        .join(Cancellation, Cancellation.contract_id == Contract.id)
+        .where(
+            Contract.customer_id > after,
+            Contract.customer_id <= to,
+            InvoiceLine.kind == "monthly",
+            InvoiceLine.month > Cancellation.last_charged_month,
+            text("invoice_line.live"),
+            ~exists().where(
+                credit.refers_to_id == InvoiceLine.invoice_id,
+                credited.invoice_id == credit.id,
+                credited.contract_id == InvoiceLine.contract_id,
+                credited.kind == "monthly",
+            ),
+        )
+        .order_by(Invoice.id, InvoiceLine.position)
+    ):
+        beyond.setdefault(invoice, []).append(position)
+    return beyond

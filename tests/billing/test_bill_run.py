@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 from bureau import Bureau, month
@@ -12,7 +13,8 @@ from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session
 
 from billing.queries import invoice_json, invoices, invoices_json
-from billing.runs.corrections import void
+from billing.runs.corrections import credit, void
+from billing.runs.payments import record_payment
 from billing.tables import BillRun, Collection, Invoice, InvoiceLine, InvoiceTax
 from isp.errors import Refused
 from isp.journal import history
@@ -111,7 +113,7 @@ def test_isp_02_a_contract_is_billed_from_the_month_of_its_opening_on(bureau: Bu
 )
 def test_price_changes_and_free_months(
     bureau: Bureau,
-    plan: dict[str, int],
+    plan: dict[str, Any],
     prices: dict[str, int],
     kinds: list[tuple[str, str, int]],
 ) -> None:
@@ -487,18 +489,64 @@ def test_an_opening_fee_that_no_invoice_can_bear_waits_or_is_credited(bureau: Bu
         bureau.leaves(contract, "2026-04", withdrawn=True)
     bureau.contract(other, small, opened="2026-05-10")
     may = bureau.bill("2026-05")
-    assert (may.contracts, may.invoices, may.credit_notes) == (1, 1, 1)
+    assert (may.contracts, may.invoices, may.corrections) == (1, 1, 1)
     first, _, borne, note = bureau.invoices()
     assert note["kind"] == "credit-note" and note["refers_to"] == first["number"]
     assert (note["number"], note["gross"], first["balance"]) == ("CN00000001", -3_300, 1_320)
     assert [line["kind"] for line in borne["lines"]] == ["monthly", "transfer-fee"]
     bureau.contract(other, small, opened="2026-06-10")
     june = bureau.bill("2026-06")
-    assert (june.invoices, june.net, june.credit_notes) == (1, 600, 0)
+    assert (june.invoices, june.net, june.corrections) == (1, 600, 0)
     assert (bureau.bill("2026-07").net, bureau.bill("2026-06").invoices) == (3_600, 0)
     with bureau.transaction() as session:
         planned = session.scalars(select(Collection.amount).order_by(Collection.id)).all()
         assert planned[0] == 1_320  # the credit note has reduced what is drawn
+
+
+@pytest.mark.req("ISP-09", "ISP-05")
+def test_months_billed_after_the_end_are_taken_back(bureau: Bureau) -> None:
+    """The application of April is recorded when May and June have been billed."""
+    payer, alone = bureau.customer("account-transfer"), bureau.customer("account-transfer")
+    contracts = [
+        bureau.contract(customer, bureau.plan(fee))
+        for customer, fee in ((payer, 1_000), (payer, 5_000), (alone, 2_000))
+    ]
+    for billed in ("2026-04", "2026-05", "2026-06"):
+        bureau.bill(billed)
+    may = [each["number"] for each in bureau.invoices() if str(each["month"]) == "2026-05"]
+    bureau.act("2026-07-04", record_payment, may[1], 2_420, date(2026, 7, 4), "bank")
+    bureau.leaves(contracts[0], "2026-04")
+    bureau.leaves(contracts[2], "2026-04")
+    foreseen = bureau.bill("2026-06", "2026-07-05", dry_run=True)
+    done = bureau.bill("2026-06", "2026-07-05")
+    assert (done.corrections, done.invoices) == (4, 0) and done == foreseen
+    standing = [
+        (str(each["month"]), each["kind"], each["status"], each["gross"], each["balance"])
+        for each in bureau.invoices()
+    ]
+    assert sorted(standing[2:]) == [
+        ("2026-05", "credit-note", "paid", -2_200, 0),  # paid: to be paid back but for the fee
+        ("2026-05", "credit-note", "paid", -1_100, 0),
+        ("2026-05", "invoice", "open", 6_820, 5_720),
+        ("2026-05", "invoice", "paid", 2_420, -2_200),
+        ("2026-06", "credit-note", "paid", -1_100, 0),
+        ("2026-06", "invoice", "open", 6_820, 5_720),
+        ("2026-06", "invoice", "void", 2_420, 0),  # nothing else on it, and nothing paid
+    ]
+    for billed in ("2026-06", "2026-05", "2026-07"):
+        again = bureau.bill(billed, "2026-08-05")
+        assert (again.corrections, again.contracts) == (0, int(billed == "2026-07"))
+
+
+@pytest.mark.req("ISP-09")
+def test_what_an_operator_took_back_by_hand_is_not_taken_back_again(bureau: Bureau) -> None:
+    contract = bureau.contract(bureau.customer("invoice"), bureau.plan(1_000, opening_fee=100))
+    bureau.bill("2026-04")
+    bureau.bill("2026-05")
+    bureau.act("2026-06-04", credit, "R00000002", "解約済み", amount=1_100)
+    bureau.leaves(contract, "2026-04")
+    assert bureau.bill("2026-05", "2026-06-05").corrections == 0
+    assert [each["balance"] for each in bureau.invoices()] == [1_210, 0, 0]
 
 
 # Reading
