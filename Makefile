@@ -6,7 +6,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 # Debian packages that the tests run for real; `make demo` needs none of them.
-SYSTEM_PACKAGES := postgresql poppler-utils
+SYSTEM_PACKAGES := postgresql poppler-utils nsd
 
 .PHONY: help demo test check lint docs bench migration system-packages clean
 

@@ -28,6 +28,15 @@ Yen = Annotated[int, Meta(ge=0, le=10_000_000)]
 Days = Annotated[int, Meta(ge=0, le=366)]
 TimeOfDay = Annotated[time, Meta(tz=False)]
 Security = Literal["ssl", "starttls", "none"]
+# A name that DNS can point to: two labels at least, lower case, ASCII (RFC 1123).
+Host = Annotated[
+    str,
+    Meta(
+        max_length=253,
+        pattern=r"^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])?\Z",
+    ),
+]
+Hosts = Annotated[tuple[Host, ...], Meta(min_length=1, max_length=5)]
 Brand = Literal["jcb", "visa", "mastercard", "amex", "diners"]
 
 
@@ -152,6 +161,23 @@ class Mail(Section, frozen=True, kw_only=True):
     password: PasswordRule = PasswordRule()
 
 
+class Dns(Section, frozen=True, kw_only=True):
+    """What the world is told about the mail domains by DNS, and how their signing keys change."""
+
+    mx: Hosts
+    senders: Hosts
+    web: Host
+    ttl: Annotated[int, Meta(ge=60, le=86_400)] = 3_600
+    dmarc: Literal["none", "quarantine", "reject"] = "none"
+    mta_sts: Literal["none", "testing", "enforce"] = "testing"
+    reports: Annotated[
+        str, Meta(min_length=1, max_length=64, pattern=r"^[a-z0-9][a-z0-9._-]*\Z")
+    ] = "postmaster"
+    dkim_publish_days: Annotated[int, Meta(ge=1, le=90)] = 3
+    dkim_retire_days: Annotated[int, Meta(ge=1, le=90)] = 14
+    timeout_seconds: Annotated[int, Meta(ge=1, le=60)] = 3
+
+
 class Access(Section, frozen=True, kw_only=True):
     """Connection accounts for PPPoE (ISP-01): `USER@REALM`."""
 
@@ -208,6 +234,7 @@ class Policy(Section, frozen=True, kw_only=True):
     transfer: Transfer
     card: Card = Card()
     mail: Mail
+    dns: Dns
     access: Access
     smtpd: Smtpd = Smtpd()
     outbox: Outbox

@@ -1,15 +1,16 @@
-"""Mail domains, mailboxes and connection accounts, bound to contracts."""
+"""Mail domains with their keys, mailboxes and connection accounts, bound to contracts."""
 
 from __future__ import annotations
 
 from datetime import date
 from typing import Final
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, Text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary, Text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from isp.database import Base
-from isp.tables import Contract, one_of
+from isp.tables import Contract, one_of, partial_index
+from provisioning.dkim import STATES, KeyState
 from provisioning.wanted import Status, SuspendedBy
 
 DEAD: Final = "{SHA512-CRYPT}!"
@@ -23,6 +24,32 @@ class Domain(Base):
 
     name: Mapped[str] = mapped_column(primary_key=True)
     added_on: Mapped[date]
+
+
+class DkimKey(Base):
+    """A key that signs a domain's mail [DKIM 署名鍵]; both halves in base64 of DER, ours sealed.
+
+    The private half is there while it signs or will, and is forgotten when the key retires; the
+    row stays, so that no selector is used twice.
+    """
+
+    __tablename__ = "dkim_key"
+    __table_args__ = (
+        one_of("state", STATES),
+        CheckConstraint(
+            "(state IN ('published', 'signing')) = (sealed_key IS NOT NULL)", name="sealed_key"
+        ),
+        partial_index(
+            "uq_dkim_key_state", "domain", "state", where="state <> 'removed'", unique=True
+        ),
+    )
+
+    domain: Mapped[str] = mapped_column(ForeignKey("domain.name"), primary_key=True)
+    selector: Mapped[str] = mapped_column(primary_key=True)
+    state: Mapped[KeyState] = mapped_column(Text)
+    since: Mapped[date]
+    public_key: Mapped[str]
+    sealed_key: Mapped[bytes | None] = mapped_column(LargeBinary)
 
 
 class Mailbox(Base):

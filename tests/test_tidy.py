@@ -36,6 +36,7 @@ OUTSIDE = {
     "isp.sealing": "the key file",
     "isp.shift": "the key file",
     "provisioning.directory": "the session",
+    "provisioning.dns_check": "the network",
     "provisioning.maildir": "files",
     "provisioning.passwords": "processes that hash in parallel",
     "provisioning.relay": "another mail server",

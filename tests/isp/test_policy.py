@@ -189,7 +189,7 @@ def _wrong(kind: types.Type) -> list[str]:
         return ['"10:00:00"', "1000", "2026-04-01"]
     assert isinstance(kind, types.VarTupleType), kind
     inner = kind.item_type
-    assert isinstance(inner, types.LiteralType | types.DateType), inner
+    assert isinstance(inner, types.LiteralType | types.DateType | types.StrType), inner
     return ["1", '"x"', "[1]", '["no such word"]', '["2026-01-01"]', "[2026-01-01T10:00:00]"]
 
 
