@@ -166,6 +166,13 @@ def test_the_page_of_files_is_found_from_the_index() -> None:
     assert {name for name in pages if f"]({name})" not in index} == set()
 
 
+def test_every_decision_is_in_their_index() -> None:
+    folder = ROOT / "docs" / "decisions"
+    index = (folder / "README.md").read_text("utf-8")
+    written = {page.name for page in folder.glob("[0-9]*.md")}
+    assert set(re.findall(r"\]\((\d{4}-[a-z-]+\.md)\)", index)) == written
+
+
 def test_the_samples_of_units_run_commands_that_exist() -> None:
     folder = ROOT / "docs" / "deploy"
     started = []
