@@ -111,6 +111,26 @@ def test_every_knob_is_documented_above_or_beside_it(dotted: str) -> None:
     assert beside or above or named, f"{dotted} is not explained in the profile"
 
 
+def _words(kind: types.Type) -> Iterator[object]:
+    if isinstance(kind, types.VarTupleType):
+        yield from _words(kind.item_type)
+    if isinstance(kind, types.LiteralType):
+        yield from kind.values
+
+
+@pytest.mark.parametrize(
+    ("dotted", "word"), [(dotted, word) for dotted, k in KNOBS.items() for word in _words(k.type)]
+)
+def test_every_word_that_a_knob_takes_is_named_in_its_section(dotted: str, word: str) -> None:
+    trade, text = "", {"": ""}
+    for line in PROFILE.splitlines():
+        if header := _HEADER.fullmatch(line):
+            trade = header[1].partition(".")[0]
+        text[trade] = f"{text.get(trade, '')}{line}\n"
+    section = dotted.partition(".")[0] if "." in dotted else ""
+    assert f'"{word}"' in text[section], f"{dotted} takes {word!r}; the profile does not say so"
+
+
 def test_what_must_be_replaced_before_real_use_is_marked_as_an_example() -> None:
     marked = {dotted for dotted, (_, knob) in PLACES.items() if "[example]" in (knob[3] or "")}
     assert marked >= {name for name in REQUIRED if name.startswith(("operator.", "transfer."))}
@@ -253,7 +273,7 @@ def test_values_at_the_limit_are_taken(dotted: str, value: str) -> None:
         ("transfer.bank", ('"0001"',), ('"001"', '"00001"')),
         ("transfer.branch", ('"001"',), ('"01"', '"0001"')),
         ("transfer.account_number", ('"0123456"',), ('"123456"', '"12345678"')),
-        ("desk.phone", (f'"{"0" * 200}"',), ('""', f'"{"0" * 201}"')),
+        ("desk.phone", ('"0"', f'"{"0" * 200}"'), ('""', f'"{"0" * 201}"')),
         ("desk.url", ('""', f'"{"u" * 200}"'), (f'"{"u" * 201}"',)),
     ],
 )
