@@ -10,6 +10,7 @@ import click
 from cli.app import App, note, pass_app
 from cli.customer import doubt_address
 from cli.parameters import DAY, EXISTING_FILE
+from isp.errors import Refused
 from isp.lifecycle import STATUSES
 
 
@@ -224,12 +225,13 @@ def resume(app: App, number: str) -> None:
 @click.option(
     "--line/--no-line",
     "line_available",
-    required=True,
     default=None,
     help="Whether the new building has the line.",
 )
 @pass_app
-def move_away(app: App, number: str, postal_code: str, address: str, line_available: bool) -> None:
+def move_away(
+    app: App, number: str, postal_code: str, address: str, line_available: bool | None
+) -> None:
     """Move a contract to a new address; without a line there, tell the member what leaving costs.
 
     \b
@@ -238,6 +240,8 @@ def move_away(app: App, number: str, postal_code: str, address: str, line_availa
     """
     from isp.runs.moves import move_house
 
+    if line_available is None:
+        raise Refused("line", "is missing: give --line or --no-line")
     with app.transaction() as session:
         answer = move_house(
             session,

@@ -135,7 +135,7 @@ def _customers(session: Session) -> Iterator[Problem]:
     companies = select(Customer.number, Customer.corporate_number).where(
         Customer.corporate_number.is_not(None)
     )
-    for number, corporate_number in session.execute(companies).tuples():
+    for number, corporate_number in session.execute(companies):
         try:
             identity.corporate_number(corporate_number or "")
         except Refused as wrong:
@@ -143,7 +143,7 @@ def _customers(session: Session) -> Iterator[Problem]:
     places = select(Address.postal_code, func.min(Customer.number)).join(
         Customer, Customer.id == Address.customer_id
     )
-    for postal_code, number in session.execute(places.group_by(Address.postal_code)).tuples():
+    for postal_code, number in session.execute(places.group_by(Address.postal_code)):
         try:
             identity.postal_code(postal_code)
         except Refused as wrong:
@@ -180,7 +180,7 @@ def _payment_methods(session: Session) -> Iterator[Problem]:
         .where(PaymentMethod.kind == "card")
         .execution_options(yield_per=10_000)
     )
-    for number, token, last4 in session.execute(cards).tuples():
+    for number, token, last4 in session.execute(cards):
         if holds_card_number(token or ""):
             yield Problem("payment_method", number, "keeps a card number for a token (ISP-04)")
         if not re.fullmatch(r"[0-9]{4}", last4 or "", re.ASCII):
@@ -216,7 +216,7 @@ def _contracts(session: Session) -> Iterator[Problem]:
         Contract.status.in_(("cancelling", "ended", "withdrawn")),
         Cancellation.last_charged_month.is_(None),
     )
-    for number, status in session.execute(told).tuples():
+    for number, status in session.execute(told):
         yield Problem("contract", number, f"is {status} without a complete application to leave")
     above = (
         select(Contract.number, Contract.concluded_on, Customer.kind)
@@ -228,7 +228,7 @@ def _contracts(session: Session) -> Iterator[Problem]:
             .scalar_subquery()
         )
     )
-    for number, concluded_on, kind in session.execute(above).tuples():
+    for number, concluded_on, kind in session.execute(above):
         if is_capped(kind, concluded_on):
             yield Problem("contract", number, "costs more than one monthly fee to leave (ISP-13)")
 
@@ -251,7 +251,7 @@ def _promises(session: Session) -> Iterator[Problem]:
     announced = select(
         Contract.number, Contract.concluded_on, Contract.term_months, Contract.renewal_announced
     ).where(Contract.renewal_announced.is_not(None))
-    for number, concluded_on, term_months, month in session.execute(announced).tuples():
+    for number, concluded_on, term_months, month in session.execute(announced):
         if month and not is_renewal_month(Month.of(concluded_on), term_months, month):
             yield Problem("contract", number, f"was told {month}, which is no renewal month")
 
@@ -355,7 +355,7 @@ def _journal(session: Session) -> Iterator[Problem]:
         .join(Journal, Journal.id == last_told)
         .where(status != Contract.status)
     )
-    for number, now, told in session.execute(moved).tuples():
+    for number, now, told in session.execute(moved):
         yield Problem("contract", number, f"is {now}, and {told} by the journal (ALL-03)")
 
 
@@ -376,7 +376,7 @@ def _outbox(session: Session) -> Iterator[Problem]:
     stray = select(Outbox.id, Outbox.subject).where(
         ~select(Customer.id).where(Customer.number == Outbox.subject).exists()
     )
-    for id, subject in session.execute(stray).tuples():
+    for id, subject in session.execute(stray):
         yield Problem("outbox", str(id), f"is for {subject}, who is no customer")
 
 

@@ -209,9 +209,7 @@ def import_contracts(session: Session, shift: Shift, path: Path) -> int:
     """Take over contracts of another system; how many. No notices go out: members know them."""
     customers = {
         number: (id, kind)
-        for number, id, kind in session.execute(
-            select(Customer.number, Customer.id, Customer.kind)
-        ).tuples()
+        for number, id, kind in session.execute(select(Customer.number, Customer.id, Customer.kind))
     }
     plans = {plan.code: plan for plan in session.scalars(select(Plan))}
     taken = set(session.scalars(select(Contract.number)))

@@ -117,19 +117,18 @@ def notices_due(session: Session, day: Day, notice_days: int) -> list[str]:
 def renewal_said(contract: Contract, shift: Shift, renewal: Month | None = None) -> dict[str, Any]:
     """What notice and letter say of the coming renewal: the month, the fee outside it, the days.
 
-    Complete by the cutoff, only the renewal month itself is charged: that day is the cheapest,
-    as long as it is not over.
+    Complete by the cutoff, only the renewal month itself is charged: that day is the cheapest.
     """
-    concluded, today = Month.of(contract.concluded_on), shift.day.today
-    renewal = renewal or next_renewal_month(concluded, contract.term_months, Month.of(today))
+    if renewal is None:
+        concluded, today = Month.of(contract.concluded_on), Month.of(shift.day.today)
+        renewal = next_renewal_month(concluded, contract.term_months, today)
     policy = shift.policy.contract
-    cutoff = renewal.day(policy.cutoff_day)
     return {
         "contract_number": contract.number,
         "plan_name": contract.plan.name,
         "renewal_month": renewal,
         "early_fee": early_termination_fee(agreement_of(contract), (renewal + 1).first, policy)[0],
-        "cheapest_day": cutoff if today <= cutoff else renewal.last,
+        "cheapest_day": renewal.day(policy.cutoff_day),
         "last_free_day": renewal.last,
         "next_term_end": renewal + (contract.term_months - 1),
     }
