@@ -208,6 +208,14 @@ def reconcile_mailboxes(app: App) -> Done:
         return Done(reconcile(session, app.shift).total())
 
 
+def advance_dkim(app: App) -> Done:
+    """Keys that sign the domains' mail change over days."""
+    from provisioning.runs.domains import advance_keys
+
+    with app.transaction() as session:
+        return Done(advance_keys(session, app.shift))
+
+
 def send_notices(app: App) -> tuple[int, int]:
     """Send what is due in the outbox, a transaction a message; how many went and how many not."""
     from isp.runs.deliveries import connected, send, waiting
@@ -251,6 +259,7 @@ STEPS = (
     Step("transfer-file", export_transfers),
     Step("card-file", export_cards),
     Step("mailboxes", reconcile_mailboxes),
+    Step("dkim", advance_dkim),
     Step("outbox", deliver),
 )
 
@@ -261,12 +270,12 @@ def daily(app: App) -> None:
     """Do everything that is due on the business date, each thing once, however often it is run.
 
     Ends contracts, records renewals, sends renewal notices, bills the month that has ended, tells
-    members, writes the bank's and the card company's file, brings mailboxes in line, sends the
-    outbox. What fails for one member is parked with its reason and tried again the next day.
+    members, writes the bank's and the card company's file, brings mailboxes in line, changes
+    signing keys, sends the outbox. What fails for one member is parked with its reason and tried again the next day.
 
     \b
     Example (cron):
-      15 4 * * *  isp --config /etc/isp/isp.toml --format json daily
+      15 4 * * *  isp --config /var/lib/isp/isp.toml --format json daily
     """
     from isp.database import job_lock
 
