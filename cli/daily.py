@@ -271,7 +271,8 @@ def daily(app: App) -> None:
 
     Ends contracts, records renewals, sends renewal notices, bills the month that has ended, tells
     members, writes the bank's and the card company's file, brings mailboxes in line, changes
-    signing keys, sends the outbox. What fails for one member is parked with its reason and tried again the next day.
+    signing keys, sends the outbox. What fails for one member is parked with its reason and tried
+    again the next day.
 
     \b
     Example (cron):

@@ -20,7 +20,7 @@ from dns.rcode import to_text as rcode_text
 from dns.rdatatype import from_text as type_of
 from dns.resolver import NoResolverConfiguration, Resolver
 
-from isp.errors import Fault, Refused
+from isp.errors import Refused
 from provisioning.dns_findings import Answer
 
 PATIENCE: Final = 3
@@ -66,13 +66,11 @@ def name_server(written: str) -> NameServer:
 
 
 def machine_servers() -> tuple[NameServer, ...]:
-    """The resolvers that this machine uses."""
+    """The resolvers that this machine uses; none where it has none."""
     try:
         resolver = Resolver()
     except NoResolverConfiguration:
-        raise Fault(
-            "nameserver: this machine has no resolver: name a server by --nameserver"
-        ) from None
+        return ()
     return tuple(NameServer(str(each), resolver.port) for each in resolver.nameservers)
 
 

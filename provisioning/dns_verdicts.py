@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Literal
 
 from dns.name import Name, from_text
@@ -186,24 +187,27 @@ def spf_verdict(
         return first
     theirs = spf.plain_text(seen[0])
     terms = theirs.lower().split()
+    void = partial(Verdict, "wrong", found=tuple(seen), put=(wanted,), take_out=tuple(seen))
+    if not theirs.isascii():
+        return void("spf-broken")
     if {"all", "+all"}.intersection(terms):
-        return Verdict("wrong", "spf-open", tuple(seen), (wanted,), tuple(seen))
+        return void("spf-open")
     lacking = []
     for host in senders:
-        results = [
+        results = {
             spf.result(address, domain, lookup)
             for address in spf.addresses(from_text(f"{host}."), lookup)
-        ]
+        }
         if "permerror" in results:
-            return Verdict("wrong", "spf-broken", tuple(seen), (wanted,), tuple(seen))
+            return void("spf-broken")
         # A sender without an address is another finding; its name in the record is enough here.
-        named = f"a:{host}" in terms or f"+a:{host}" in terms
-        if set(results) != {"pass"} and not (named and not results):
+        named = not results and {f"a:{host}", f"+a:{host}"}.intersection(terms)
+        if results != {"pass"} and not named:
             lacking.append(f"a:{host}")
     if lacking:
         # What else the domain permits is kept.
-        more = text(" ".join([theirs.split()[0], *lacking, *theirs.split()[1:]]))
-        return Verdict("wrong", "spf-lacking", tuple(seen), (more,), tuple(seen))
+        first_term, *others = theirs.split()
+        return void("spf-lacking", put=(text(" ".join([first_term, *lacking, *others])),))
     return first
 
 

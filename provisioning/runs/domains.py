@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -32,10 +32,7 @@ class SigningKey:
 
     domain: str
     selector: str
-    private_key: str
-
-    def __repr__(self) -> str:
-        return f"SigningKey({self.domain!r}, {self.selector!r})"
+    private_key: str = field(repr=False)
 
 
 def domain_named(session: Session, name: str) -> Domain:
@@ -124,11 +121,16 @@ def advance_keys(session: Session, shift: Shift) -> int:
     return done
 
 
-def signing_key(session: Session, shift: Shift, domain: str) -> SigningKey:
-    """The key that signs the domain's mail today; refused while there is none."""
+def hand_out_key(session: Session, shift: Shift, domain: str) -> SigningKey:
+    """The key that signs the domain's mail today, for a mail server; the journal tells who took it.
+
+    Refused while there is none.
+    """
     for key in keys_of(session, domain):
         if key.state == "signing" and key.sealed_key is not None:
-            return SigningKey(key.domain, key.selector, shift.seal.open(key.sealed_key))
+            private_key = shift.seal.open(key.sealed_key)
+            record(session, shift, "dkim.handed-out", key.domain, after=_journalled(key))
+            return SigningKey(key.domain, key.selector, private_key)
     raise Refused("domain", f"no key signs for {domain} yet: see `isp domain dkim list {domain}`")
 
 
