@@ -99,7 +99,7 @@ def records(app: App, name: str, sts: bool, file: Path | None) -> None:
     "named",
     multiple=True,
     metavar="IP[:PORT]",
-    help="Ask this server, each one that is named [this machine's resolvers].",
+    help="Ask this server, by itself [this machine's resolvers].",
 )
 @pass_app
 def check(app: App, name: str, named: tuple[str, ...]) -> None:
