@@ -401,9 +401,9 @@ def test_two_imports_at_once_are_both_whole(office: Office, database: Engine) ->
         files.append(office.folder / f"{name}.csv")
         files[-1].write_text(as_csv([TARO | {"name": f"{name} {n}"} for n in range(200)]))
     failed: list[BaseException] = []
+    shift = desk.shift_of(desk.day_of(TODAY), office.folder)
 
     def bring_in(file: Path) -> None:
-        shift = desk.shift_of(desk.day_of(TODAY), office.folder)
         try:
             with Session(database) as session, session.begin():
                 assert import_customers(session, shift, file) == 200
