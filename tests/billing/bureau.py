@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from sqlalchemy import Engine, select
+from sqlalchemy import Connection, Engine, select
 from sqlalchemy.orm import Session
 
 from billing.queries import invoice_json
@@ -35,10 +35,12 @@ def month(text: str) -> Month:
 class Bureau:
     """`bureau.customer()`, `bureau.contract(customer, plan, opened="2026-04-10")`, `bureau.bill("2026-04")`."""
 
-    def __init__(self, engine: Engine, root: Path) -> None:
+    def __init__(self, engine: Engine | Connection, root: Path) -> None:
+        """On an engine each act commits; on a connection all is undone with its transaction."""
         self.engine, self.root = engine, root
         self.policy: Policy = parse(profile_text("consumer-isp"))
-        sealing.make_key(root / "isp.key")
+        if not (root / "isp.key").exists():
+            sealing.make_key(root / "isp.key")
         self._numbers = count(1)
 
     def shift(self, today: str, at: str = "09:00") -> Shift:
@@ -52,13 +54,16 @@ class Bureau:
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
-        with Session(self.engine) as session:
+        with self.session() as session:
             yield session
             session.commit()
 
+    def session(self, **knobs: Any) -> Session:
+        return Session(self.engine, join_transaction_mode="create_savepoint", **knobs)
+
     def act(self, today: str, run: Callable[..., Any], *words: Any, **knobs: Any) -> Any:
         """`run(session, shift, *words)` as the command line would, in a transaction of its own."""
-        with Session(self.engine, expire_on_commit=False) as session:
+        with self.session(expire_on_commit=False) as session:
             done = run(session, self.shift(today), *words, **knobs)
             session.commit()
             return done
