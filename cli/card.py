@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 import click
 
 from cli.app import App, note, pass_app
-from cli.debit import read_file, write_file
+from cli.debit import hand_out, read_file
 from cli.parameters import DAY, EXISTING_FILE, MONTH, NEW_FILE
 from isp.month import Month
 
@@ -17,22 +16,6 @@ from isp.month import Month
 @click.group()
 def card() -> None:
     """Card sales: the card company's file and its result."""
-
-
-def write_sales_file(app: App, month: Month, file: Path) -> dict[str, Any]:
-    """The card company's file for a billed month, and what stands in it; see `debit`."""
-    from billing.runs.card import export_cards
-
-    with app.transaction() as session:
-        exported = export_cards(session, app.shift, month)
-        write_file(file, exported.content)
-        return {
-            "sold_on": exported.batch.collect_on,
-            "records": exported.batch.records,
-            "amount": exported.batch.amount,
-            "file": str(file),
-            "again": exported.again,
-        }
 
 
 @card.command("export")
@@ -46,10 +29,20 @@ def export(app: App, month: Month, file: Path) -> None:
     Example:
       isp card export --month 2026-03 -o card-sales-2026-03.csv
     """
-    answer = write_sales_file(app, month, file)
-    if answer["again"]:
+    from billing.runs.card import export_cards
+
+    done = hand_out(app, file, lambda session: export_cards(session, app.shift, month))
+    if done.again:
         note("this file was given out before: it is the same, nothing new is charged")
-    app.show(answer)
+    app.show(
+        {
+            "sold_on": done.batch.collect_on,
+            "records": done.batch.records,
+            "amount": done.batch.amount,
+            "file": str(file),
+            "again": done.again,
+        }
+    )
 
 
 @card.command("import")

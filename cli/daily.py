@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,6 +18,8 @@ from isp.errors import Fault, Refused
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
+    from billing.collecting import Channel
+    from billing.runs.batches import Exported
     from isp.month import Month
     from isp.shift import Shift
 
@@ -114,23 +117,21 @@ def announce_renewals(app: App) -> Done:
 def months_to_bill(app: App) -> list[Month]:
     """The last month once its run day has come, and those before it that no run has completed.
 
-    The office bills from the month of its first act on: earlier months were billed elsewhere.
+    The office bills from the month of its first contract on, concluded here or taken over: what
+    came before was billed elsewhere.
     """
     from billing.queries import billed_to
     from isp.month import Month
-    from isp.queries import first_act_on
+    from isp.queries import first_contract_on
 
     today = app.day.today
     last = Month.of(today) - (1 if today.day >= app.policy.billing.run_day else 2)
     with app.reading() as session:
-        begun = first_act_on(session)
         billed = billed_to(session)
-    if begun is None:
-        return []
-    first = last if billed is None else min(billed + 1, last)
-    if billed is None:
-        first = Month.of(begun)
-    return list(first.until(last))
+        begun = first_contract_on(session) if billed is None else None
+    if billed is not None:
+        return list(min(billed + 1, last).until(last))
+    return list(Month.of(begun).until(last)) if begun else []
 
 
 def bill_months(app: App) -> Done:
@@ -148,56 +149,83 @@ def bill_months(app: App) -> Done:
 
 
 def announce_invoices(app: App) -> Done:
-    """Members are told of the last month's invoices, each once."""
+    """Members are told of the invoices of the last year, each once, also when the day runs late."""
     from billing.runs.announcements import announce
     from isp.month import Month
 
-    month, posted, after = Month.of(app.day.today) - 1, 0, 0
-    while True:
-        with app.transaction() as session:
-            told = announce(session, app.shift, month, CHUNK, after)
-        posted += told.posted
-        if told.next_id is None:
-            return Done(posted)
-        after = told.next_id
+    posted, last = 0, Month.of(app.day.today) - 1
+    for month in (last - 11).until(last):
+        after: int | None = 0
+        while after is not None:
+            with app.transaction() as session:
+                told = announce(session, app.shift, month, CHUNK, after)
+            posted, after = posted + told.posted, told.next_id
+    return Done(posted)
 
 
 def export_transfers(app: App) -> Done:
     """The bank's file, from the export day of the month of transfer until the day before it."""
     from billing.drafting import transfer_date
-    from cli.debit import write_transfer_file
+    from billing.runs.transfer import export_transfer
     from isp.month import Month
 
     shift = app.shift
     policy, today = shift.policy.transfer, app.day.today
     month = Month.of(today) - 1
-    due = policy.export_day <= today.day
-    if not due or today >= transfer_date(month, policy.day, shift.day.calendar):
+    if (
+        not policy.export_day
+        <= today.day
+        < transfer_date(month, policy.day, shift.day.calendar).day
+    ):
         return Done()
-    file = app.path(shift.policy.files.directory) / f"transfer-{month}.txt"
-    return _file_once(app, file, lambda: write_transfer_file(app, month, file))
+    name = f"transfer-{month}", ".txt"
+    return hand_out_once(
+        app, "account-transfer", month, name, lambda s: export_transfer(s, shift, month)
+    )
 
 
 def export_cards(app: App) -> Done:
-    from cli.card import write_sales_file
+    """The card company's file, from the day of the bill run on."""
+    from billing.runs.card import export_cards
     from isp.month import Month
 
-    month = Month.of(app.day.today) - 1
-    if app.day.today.day < app.policy.billing.run_day:
+    shift, month = app.shift, Month.of(app.day.today) - 1
+    if app.day.today.day < shift.policy.billing.run_day:
         return Done()
-    file = app.path(app.policy.files.directory) / f"card-sales-{month}.csv"
-    return _file_once(app, file, lambda: write_sales_file(app, month, file))
+    name = f"card-sales-{month}", ".csv"
+    return hand_out_once(app, "card", month, name, lambda s: export_cards(s, shift, month))
 
 
-def _file_once(app: App, file: Any, write: Callable[[], dict[str, Any]]) -> Done:
-    if file.exists():
-        return Done(skipped=1)
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    try:
-        return Done(write()["records"])
-    except Refused as nothing:
-        note(f"{file.name}: {nothing}")
-        return Done()
+def hand_out_once(
+    app: App,
+    channel: Channel,
+    month: Month,
+    name: tuple[str, str],
+    export: Callable[[Session], Exported],
+) -> Done:
+    """Write the file of what is planned, numbered after the first; never one given out before.
+
+    What the database knows decides, not what lies in the folder: a file that the operator has
+    moved away is not written again, and one whose name a crash prevented gets it now.
+    """
+    from billing.runs.batches import batches_of, is_anything_planned
+    from cli.debit import hand_out, part_of
+
+    folder = app.path(app.policy.files.directory)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with app.reading() as session:
+        waiting = is_anything_planned(session, channel, month)
+        given = [batch.records for batch in batches_of(session, channel, month)]
+    stem, suffix = name
+    files = [
+        folder / f"{stem}{f'-{number}' if number > 1 else ''}{suffix}"
+        for number in range(1, len(given) + 2)
+    ]
+    for unfinished in filter(Path.exists, map(part_of, files[:-1])):
+        unfinished.replace(unfinished.with_suffix(""))
+    if not waiting:
+        return Done(skipped=sum(given))
+    return Done(hand_out(app, files[-1], export).batch.records, sum(given))
 
 
 def reconcile_mailboxes(app: App) -> Done:

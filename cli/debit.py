@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,44 +14,43 @@ from cli.parameters import EXISTING_FILE, MONTH, NEW_FILE
 from isp.errors import Fault
 from isp.month import Month
 
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+    from billing.runs.batches import Exported
+
 
 @click.group()
 def debit() -> None:
     """Account transfer: the bank's file and its result."""
 
 
-def write_file(file: Path, blocks: Iterable[bytes]) -> None:
-    """Write a file whole or not at all, mode 0600: bank files carry account numbers."""
-    part = file.with_name(f"{file.name}.part")
+def hand_out(app: App, file: Path, export: Callable[[Session], Exported]) -> Exported:
+    """Write a file for bank or card company whole, mode 0600, and record its batch.
+
+    It gets its name only when the batch is committed: a file that the database does not know
+    could be drawn twice. After a crash in between, the next export gives the same bytes.
+    """
+    part = part_of(file)
     try:
-        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
-            out.writelines(blocks)
-            out.flush()
-            os.fsync(out.fileno())
+        with app.transaction() as session:
+            exported = export(session)
+            mode = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+            with os.fdopen(os.open(part, mode, 0o600), "wb") as out:
+                out.writelines(exported.content)
+                out.flush()
+                os.fsync(out.fileno())
+            session.expunge_all()
         part.replace(file)
     except OSError as wrong:
         part.unlink(missing_ok=True)
         raise Fault(f"file: cannot write {file}: {wrong.strerror}") from None
+    return exported
 
 
-def write_transfer_file(app: App, month: Month, file: Path) -> dict[str, Any]:
-    """The bank's file for the transfer of a billed month, and what stands in it.
-
-    The file is written before the transaction is committed: a crash between leaves a file that the
-    next export writes again, byte for byte.
-    """
-    from billing.runs.transfer import export_transfer
-
-    with app.transaction() as session:
-        exported = export_transfer(session, app.shift, month)
-        write_file(file, exported.content)
-        return {
-            "debit_on": exported.batch.collect_on,
-            "records": exported.batch.records,
-            "amount": exported.batch.amount,
-            "file": str(file),
-            "again": exported.again,
-        }
+def part_of(file: Path) -> Path:
+    """The name of a file until it is finished."""
+    return file.with_name(f"{file.name}.part")
 
 
 @debit.command("export")
@@ -65,10 +64,20 @@ def export(app: App, month: Month, file: Path) -> None:
     Example:
       isp debit export --month 2026-03 -o transfer-2026-03.txt
     """
-    answer = write_transfer_file(app, month, file)
-    if answer["again"]:
+    from billing.runs.transfer import export_transfer
+
+    done = hand_out(app, file, lambda session: export_transfer(session, app.shift, month))
+    if done.again:
         note("this file was given out before: it is the same, nothing new is drawn")
-    app.show(answer)
+    app.show(
+        {
+            "debit_on": done.batch.collect_on,
+            "records": done.batch.records,
+            "amount": done.batch.amount,
+            "file": str(file),
+            "again": done.again,
+        }
+    )
 
 
 @debit.command("import")

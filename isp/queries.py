@@ -91,6 +91,10 @@ def exit_of(cancellation: Cancellation | None) -> Exit | None:
     )
 
 
-def first_act_on(session: Session) -> date | None:
-    """The business date on which the office began its work, by the journal's oldest acts."""
-    return session.scalar(select(func.min(Journal.business_date)))
+def first_contract_on(session: Session) -> date | None:
+    """The business date on which the office got its first contract, concluded or taken over."""
+    return session.scalar(
+        select(func.min(Journal.business_date)).where(
+            Journal.act.in_(("contract.concluded", "contract.taken-over"))
+        )
+    )

@@ -119,7 +119,12 @@ def give_out(
     collect_on: date,
     content: Content,
 ) -> Exported:
-    """One file of all that is planned; with nothing planned, the last file of the month again."""
+    """One file of all that is planned; with nothing planned, the last file of the month again.
+
+    A month still running is refused: what was planned for an earlier day would be drawn late.
+    """
+    if shift.day.today <= month.last:
+        raise Refused("month", f"{month} has not ended on {shift.day.today}; see `isp bill run`")
     chosen = planned(channel, month)
     records, amount = session.execute(
         select(func.count(), func.sum(Collection.amount)).where(chosen)
@@ -286,3 +291,17 @@ def batch_json(batch: Batch) -> dict[str, object]:
         "settled_amount": batch.settled_amount,
         "file_sha256": batch.file_sha256,
     }
+
+
+def batches_of(session: Session, channel: Channel, month: Month) -> list[Batch]:
+    """The files given out for a billed month, in the order in which they were."""
+    return list(
+        session.scalars(
+            select(Batch).where(Batch.channel == channel, Batch.month == month).order_by(Batch.id)
+        )
+    )
+
+
+def is_anything_planned(session: Session, channel: Channel, month: Month) -> bool:
+    """Whether there is something to draw with the file of a billed month."""
+    return session.scalar(select(Collection.id).where(planned(channel, month)).limit(1)) is not None
