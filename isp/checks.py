@@ -144,10 +144,8 @@ def _customers(session: Session) -> Iterator[Problem]:
         Customer, Customer.id == Address.customer_id
     )
     for postal_code, number in session.execute(places.group_by(Address.postal_code)):
-        try:
-            identity.postal_code(postal_code)
-        except Refused as wrong:
-            yield Problem("address", number, str(wrong))
+        if not re.fullmatch(r"[0-9]{3}-[0-9]{4}", postal_code, re.ASCII):
+            yield Problem("address", number, f"{postal_code!r} is no postcode, write 100-0001")
 
 
 def _payment_methods(session: Session) -> Iterator[Problem]:
