@@ -148,7 +148,9 @@ def cancel(app: App, number: str, received: date, incomplete: bool, dry_run: boo
 
 @contract.command("withdraw")
 @click.argument("number", metavar="K")
-@click.option("--received", type=DAY, required=True, help="Day the withdrawal arrived.")
+@click.option(
+    "--received", type=DAY, required=True, help="Day it arrived; of a letter, the day it was sent."
+)
 @pass_app
 def withdraw(app: App, number: str, received: date) -> None:
     """Withdraw within 8 days of receiving the contract document, a consumer's right.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from cli.app import App, pass_app
+from cli.app import App, note, pass_app
 from cli.parameters import EXISTING_FILE, NEW_FILE
 
 
@@ -64,3 +64,27 @@ def restore(app: App, file: Path) -> None:
 
     kept = restore(app.open_engine(new=True), file)
     app.show({"file": str(file), "kept": str(kept) if kept else None})
+
+
+@db.command("rotate-key")
+@pass_app
+def rotate_key(app: App) -> None:
+    """Make a new key and seal everything anew with it; older keys stay in the file for backups.
+
+    \b
+    Example:
+      isp db rotate-key
+    """
+    from isp.runs.sealed import reseal
+    from isp.sealing import Seal, add_key
+    from isp.tables import PaymentMethod
+    from provisioning.tables import DkimKey
+
+    path = app.root / app.policy.database.key_file
+    add_key(path)
+    seal = Seal(path)
+    with app.transaction() as session:
+        sealed = reseal(session, seal, PaymentMethod.sealed_account)
+        sealed += reseal(session, seal, DkimKey.sealed_key)
+    note(f"a new key is on top of {path}: copy the file to where its backup is")
+    app.show({"key": str(path), "sealed": sealed})

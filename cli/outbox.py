@@ -8,7 +8,7 @@ import click
 
 from cli.app import App, pass_app
 from cli.parameters import NEW_FILE
-from isp.errors import Refused
+from isp.errors import Fault, Refused
 
 
 @click.group()
@@ -48,7 +48,8 @@ def listing(app: App, waiting: bool, customer: str | None, last: int) -> None:
                 "customer": found.subject,
                 "recipient": found.recipient,
                 "due_on": found.due_on,
-                "sent_at": found.sent_at,
+                "sent_at": None if found.dropped else found.sent_at,
+                "dropped": found.dropped,
             }
             for found in reversed(session.scalars(wanted).all())
         ]
@@ -85,7 +86,7 @@ def show(app: App, id: int, file: Path | None) -> None:
             "recipient": found.recipient,
             "sent_at": found.sent_at,
             "subject": str(message["Subject"]),
-            "text": body.get_content() if body else "",
+            "text": body.get_content().replace("\r\n", "\n") if body else "",
         }
     app.show(answer)
 
@@ -105,3 +106,42 @@ def deliver(app: App) -> None:
         raise Refused("outbox.host", "is empty in the policy: notices wait until it names a server")
     done, failed = send_notices(app)
     app.show({"sent": done, "failed": failed})
+    if failed:
+        raise Fault(f"outbox: {failed} could not be sent; see `isp check`")
+
+
+@outbox.command("readdress")
+@click.argument("id", type=int)
+@pass_app
+def readdress(app: App, id: int) -> None:
+    """Send a waiting notice to the mail address that the member has now.
+
+    \b
+    Example:
+      isp customer set C00000001 --email new@example.com && isp outbox readdress 12
+    """
+    from isp.runs.deliveries import readdress
+
+    with app.transaction() as session:
+        message = readdress(session, app.shift, id)
+        answer = {"id": id, "kind": message.kind, "recipient": message.recipient}
+    app.show(answer)
+
+
+@outbox.command("drop")
+@click.argument("id", type=int)
+@click.option("--reason", required=True, help="Why, for the journal.")
+@pass_app
+def drop(app: App, id: int, reason: str) -> None:
+    """Give a waiting notice up, for example when the member has been told by phone.
+
+    \b
+    Example:
+      isp outbox drop 12 --reason "told by phone"
+    """
+    from isp.runs.deliveries import drop
+
+    with app.transaction() as session:
+        message = drop(session, app.shift, id, reason)
+        answer = {"id": id, "kind": message.kind, "dropped": True}
+    app.show(answer)

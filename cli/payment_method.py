@@ -25,6 +25,8 @@ def payment_method() -> None:
 @click.option("--branch", help="Branch code, 3 digits.")
 @click.option("--account-type", default="ordinary", help="ordinary or current [ordinary].")
 @click.option("--account-number", help="Up to 7 digits.")
+@click.option("--post-symbol", help="Japan Post Bank: 5 digits of the passbook, as 10180.")
+@click.option("--post-number", help="Japan Post Bank: up to 8 digits of the passbook.")
 @click.option("--holder", help="Account holder in kana, or name on the card.")
 @click.option("--token", help="Of the payment provider; never a card number.")
 @click.option("--brand", help="jcb, visa, mastercard, amex or diners.")
@@ -38,6 +40,8 @@ def change(app: App, /, number: str, kind: str, **fields: str | None) -> None:
     Examples:
       isp payment-method set C00000001 account-transfer --bank 0001 --branch 001 \\
         --account-type ordinary --account-number 1234567 --holder ヤマダタロウ
+      isp payment-method set C00000001 account-transfer \\
+        --post-symbol 10180 --post-number 12345671 --holder ヤマダタロウ
       isp payment-method set C00000001 card --token tok_1 --brand visa --last4 4242 \\
         --expires 2029-03 --holder "TARO YAMADA"
       isp payment-method set C00000001 invoice
@@ -60,6 +64,8 @@ NEEDED = {
 
 def _method(app: App, kind: str, fields: dict[str, str | None]) -> Method:
     given: dict[str, Any] = {field: value for field, value in fields.items() if value is not None}
+    if kind == "account-transfer" and given.keys() & {"post_symbol", "post_number"}:
+        given |= _passbook(given)
     if kind != "account-transfer" and given.get("account_type") == "ordinary":
         del given["account_type"]
     if missing := [field for field in NEEDED[kind] if field not in given]:
@@ -82,6 +88,25 @@ def _method(app: App, kind: str, fields: dict[str, str | None]) -> Method:
     return None
 
 
+def _passbook(given: dict[str, Any]) -> dict[str, str]:
+    """Branch, type and number of a Japan Post Bank account from symbol and number [記号番号]."""
+    from isp.banks import JAPAN_POST_BANK, japan_post_form
+
+    symbol, number = given.pop("post_symbol", None), given.pop("post_number", None)
+    if symbol is None or number is None:
+        missing = "post_symbol" if symbol is None else "post_number"
+        raise Refused(missing, "symbol and number of the passbook go together")
+    if clash := given.keys() & {"bank", "branch", "account_number"}:
+        raise Refused(min(clash), "follows from the passbook's symbol and number, leave it out")
+    branch, account_type, account_number = japan_post_form(symbol, number)
+    return {
+        "bank": JAPAN_POST_BANK,
+        "branch": branch,
+        "account_type": account_type,
+        "account_number": account_number,
+    }
+
+
 @payment_method.command("history")
 @click.argument("number", metavar="C")
 @pass_app
@@ -96,4 +121,6 @@ def history(app: App, number: str) -> None:
 
     with app.reading() as session:
         answer = [method_json(method) for method in payment_methods(session, number)]
-    app.show(answer)
+    # A table has the same columns in every row, whatever the kind.
+    columns = dict.fromkeys(name for row in answer for name in row)
+    app.show([{name: row.get(name) for name in columns} for row in answer])

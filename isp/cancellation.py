@@ -185,12 +185,18 @@ def exit_quote(
     )
 
 
-def withdrawal_exit(agreement: Agreement, received_on: date, policy: ContractPolicy) -> Exit:
+def withdrawal_exit(
+    agreement: Agreement, received_on: date, policy: ContractPolicy, *, used: bool = True
+) -> Exit:
     """How a contract ends by early withdrawal [初期契約解除] (ISP-14).
 
     No early termination fee; the months in which the service was open, and the installation work
-    that was done up to the legal maximum.
+    that was done up to the legal maximum. `used` says whether the service was open on that day:
+    who withdraws before owes nothing, also where the opening came to be recorded.
     """
-    done = agreement.charged_from is not None
+    opened = agreement.charged_from
+    last = Month.of(received_on)
+    if opened is None or not used:
+        return Exit(last if opened is None else min(last, opened - 1), 0, 0, withdrawn=True)
     installation = min(agreement.fees.installation_fee, policy.withdrawal_installation_maximum)
-    return Exit(Month.of(received_on), 0, installation if done else 0, withdrawn=True)
+    return Exit(last, 0, installation, withdrawn=True)

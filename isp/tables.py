@@ -12,6 +12,7 @@ from sqlalchemy import (
     LargeBinary,
     Text,
     UniqueConstraint,
+    false,
     text,
 )
 from sqlalchemy.orm import Mapped, mapped_column, relationship
@@ -276,7 +277,10 @@ class Journal(Base):
 
 
 class Outbox(Base):
-    """Messages rendered in the transaction that caused them, sent afterwards, each once."""
+    """Messages rendered in the transaction that caused them, sent afterwards, each once.
+
+    A `dropped` one has been given up by the desk; it keeps its row, so that it is not made anew.
+    """
 
     __tablename__ = "outbox"
     __table_args__ = (partial_index("ix_outbox_waiting", "due_on", where="sent_at IS NULL"),)
@@ -289,6 +293,7 @@ class Outbox(Base):
     message: Mapped[bytes] = mapped_column(LargeBinary)
     due_on: Mapped[date]
     sent_at: Mapped[datetime | None]
+    dropped: Mapped[bool] = mapped_column(default=False, server_default=false())
 
 
 class Parked(Base):

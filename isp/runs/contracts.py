@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 from sqlalchemy import select
@@ -14,7 +14,7 @@ from isp.cancellation import Quote, exit_quote, withdrawal_exit
 from isp.charges import charges_in, price_in
 from isp.errors import Refused
 from isp.journal import record
-from isp.lifecycle import ContractStatus, move
+from isp.lifecycle import MOVES, ContractStatus, move
 from isp.month import Month
 from isp.numbers import next_ordinal, written
 from isp.outbox import post
@@ -123,6 +123,7 @@ def conclusion(
     concluded_on, opened_on = application.concluded_on, application.opened_on
     applied_on = application.applied_on or min(today, concluded_on)
     received_on = application.document_received_on or concluded_on
+    _refuse_far("concluded_on", concluded_on, today)
     if applied_on > concluded_on:
         raise Refused("applied_on", f"{applied_on} is after the conclusion on {concluded_on}")
     if received_on < concluded_on:
@@ -200,6 +201,12 @@ def _send_document(session: Session, shift: Shift, contract: Contract) -> None:
     )
 
 
+def with_tax(contract: Contract, early_fee: int, month: Month, shift: Shift) -> int:
+    """An early termination fee as members read it: with tax, where the plan says it is due."""
+    rate = tax_rate(contract.early_fee_tax, month)
+    return gross([(early_fee, rate)], shift.policy.billing.rounding)
+
+
 def terms_said(contract: Contract, shift: Shift) -> dict[str, Any]:
     """What every contract document says of a contract's terms (ISP-13 to ISP-15, ISP-19)."""
     policy = shift.policy
@@ -219,7 +226,7 @@ def terms_said(contract: Contract, shift: Shift) -> dict[str, Any]:
         "term_start": term.start,
         "term_end": term.end,
         "renewal_month": term.renewal_month,
-        "early_fee": contract.early_fee,
+        "early_fee": with_tax(contract, contract.early_fee, month, shift),
         "cutoff_day": policy.contract.cutoff_day,
         "withdrawal_days": policy.contract.withdrawal_days,
         "withdrawal_until": legal.last_day_to_withdraw(
@@ -252,6 +259,7 @@ def open_contract(session: Session, shift: Shift, number: str, opened_on: date) 
     if contract.status != "applied":
         move(number, contract.status, "active")
         raise Refused("status", f"contract {number} is opened already, on {contract.opened_on}")
+    _refuse_far("on", opened_on, shift.day.today)
     if opened_on < contract.concluded_on:
         raise Refused("on", f"{opened_on} is before the conclusion on {contract.concluded_on}")
     contract.opened_on = opened_on
@@ -291,6 +299,8 @@ def resume(session: Session, shift: Shift, number: str) -> Contract:
 def document_received(session: Session, shift: Shift, number: str, received_on: date) -> Contract:
     """Note the day on which the contract document reached the member (ISP-14, ISP-15)."""
     contract = contract_named(session, number)
+    if not MOVES[contract.status]:
+        raise Refused("status", f"contract {number} is {contract.status}: its papers are closed")
     if received_on < contract.concluded_on:
         raise Refused("on", f"{received_on} is before the conclusion on {contract.concluded_on}")
     _refuse_future("on", received_on, shift)
@@ -305,6 +315,15 @@ def document_received(session: Session, shift: Shift, number: str, received_on: 
         after={"document_received_on": received_on},
     )
     return contract
+
+
+FORESEEN = timedelta(days=731)
+"""Appointments two years ahead may be recorded; what is further is a slip of the pen."""
+
+
+def _refuse_far(field: str, day: date, today: date) -> None:
+    if day > today + FORESEEN:
+        raise Refused(field, f"{day} is more than two years after {today}; check the year")
 
 
 def _refuse_future(field: str, day: date, shift: Shift) -> None:
@@ -414,7 +433,9 @@ def _tell_cancelled(session: Session, shift: Shift, contract: Contract, quote: Q
             "received_on": quote.received_on,
             "last_charged_month": quote.last_charged_month,
             "ends_on": quote.ends_on,
-            "early_fee": quote.early_termination_fee,
+            "early_fee": with_tax(
+                contract, quote.early_termination_fee, quote.last_charged_month, shift
+            ),
             "installation": quote.installation,
             "total": quote.total,
         },
@@ -444,7 +465,12 @@ def withdraw(
     if received_on < contract.applied_on:
         raise Refused("received", f"{received_on} is before the application")
     _refuse_future("received", received_on, shift)
-    leaving = withdrawal_exit(agreement_of(contract), received_on, shift.policy.contract)
+    leaving = withdrawal_exit(
+        agreement_of(contract),
+        received_on,
+        shift.policy.contract,
+        used=contract.opened_on is not None and contract.opened_on <= received_on,
+    )
     cancellation = contract.cancellation or Cancellation(
         contract_id=contract.id, first_received_on=received_on
     )

@@ -8,13 +8,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
+from email import message_from_bytes
+from email.headerregistry import Address
+from email.policy import SMTP
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from isp.errors import Fault
+from isp import identity
+from isp.errors import Fault, Refused
+from isp.journal import record
 from isp.policy import Outbox as OutboxPolicy
-from isp.tables import Outbox
+from isp.queries import customer_named
+from isp.shift import Shift
+from isp.tables import Outbox, Parked
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,3 +82,51 @@ def send(
     server.rset()
     said = answer[1] if isinstance(answer[1], str) else answer[1].decode("utf-8", "replace")
     return Undelivered(id, message.recipient, f"{answer[0]} {' '.join(said.split())}"[:200])
+
+
+def readdress(session: Session, shift: Shift, id: int) -> Outbox:
+    """Send a waiting message to the address that the member has now, not the one it was made for."""
+    message = unsent(session, id)
+    customer = customer_named(session, message.subject)
+    before = message.recipient
+    parsed = message_from_bytes(message.message, policy=SMTP)
+    [to] = parsed["To"].addresses
+    parsed.replace_header("To", Address(to.display_name, addr_spec=customer.email))
+    message.message = parsed.as_bytes()
+    message.recipient = customer.email
+    record(
+        session,
+        shift,
+        "outbox.readdressed",
+        message.subject,
+        before={"id": id, "recipient": before},
+        after={"id": id, "recipient": customer.email},
+    )
+    return message
+
+
+def drop(session: Session, shift: Shift, id: int, reason: str) -> Outbox:
+    """Give a waiting message up, for example when the desk has told the member by phone."""
+    message = unsent(session, id)
+    record(
+        session,
+        shift,
+        "outbox.dropped",
+        message.subject,
+        before={"id": id, "kind": message.kind, "recipient": message.recipient},
+        after={"reason": identity.name(reason, "reason")},
+    )
+    session.execute(delete(Parked).where(Parked.job == "outbox", Parked.subject == str(id)))
+    message.sent_at = shift.day.now
+    message.dropped = True
+    return message
+
+
+def unsent(session: Session, id: int) -> Outbox:
+    """A message that has not gone out yet; refused where there is none."""
+    message = session.get(Outbox, id, with_for_update=True)
+    if message is None:
+        raise Refused("id", f"there is no notice {id}: see `isp outbox list`")
+    if message.sent_at is not None:
+        raise Refused("id", f"notice {id} is settled since {message.sent_at:%Y-%m-%d}")
+    return message

@@ -12,7 +12,7 @@ from isp.journal import record
 from isp.lifecycle import move
 from isp.outbox import post
 from isp.queries import contract_named
-from isp.runs.contracts import quote_for, quote_json
+from isp.runs.contracts import quote_for, quote_json, with_tax
 from isp.runs.customers import change_registered
 from isp.shift import Shift
 
@@ -65,7 +65,9 @@ def move_house(
         {
             "contract_number": number,
             **place,
-            "early_fee": quote.early_termination_fee,
+            "early_fee": with_tax(
+                contract, quote.early_termination_fee, quote.last_charged_month, shift
+            ),
             "installation": quote.installation,
             "total": quote.total,
             "cheapest_day": quote.cheapest.received_on,

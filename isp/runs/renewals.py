@@ -17,6 +17,7 @@ from isp.lifecycle import move
 from isp.month import Month
 from isp.outbox import post
 from isp.queries import agreement_of, contract_named, exit_of
+from isp.runs.contracts import with_tax
 from isp.shift import Shift
 from isp.tables import Cancellation, Contract
 from isp.terms import is_renewal_month, next_renewal_month, term_in
@@ -123,11 +124,12 @@ def renewal_said(contract: Contract, shift: Shift, renewal: Month | None = None)
         concluded, today = Month.of(contract.concluded_on), Month.of(shift.day.today)
         renewal = next_renewal_month(concluded, contract.term_months, today)
     policy = shift.policy.contract
+    outside, _ = early_termination_fee(agreement_of(contract), (renewal + 1).first, policy)
     return {
         "contract_number": contract.number,
         "plan_name": contract.plan.name,
         "renewal_month": renewal,
-        "early_fee": early_termination_fee(agreement_of(contract), (renewal + 1).first, policy)[0],
+        "early_fee": with_tax(contract, outside, renewal + 1, shift),
         "cheapest_day": renewal.day(policy.cutoff_day),
         "last_free_day": renewal.last,
         "next_term_end": renewal + (contract.term_months - 1),

@@ -151,6 +151,7 @@ def _outbox() -> None:
         sa.Column("message", sa.LargeBinary(), nullable=False),
         sa.Column("due_on", sa.Date(), nullable=False),
         sa.Column("sent_at", db.Instant(), nullable=True),
+        sa.Column("dropped", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_outbox")),
         sa.UniqueConstraint("message_id", name=op.f("uq_outbox_message_id")),
     )
