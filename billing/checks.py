@@ -478,7 +478,7 @@ def _chargeable(
     """
     charges = list(charges_in(month, charged_from, prices, fees, leaving))
     if leaving is not None and month > leaving.last_charged_month:
-        charges += exit_charges(month, leaving, fees)
+        charges += exit_charges(leaving, fees)
     if leaving is not None and leaving.withdrawn and month == charged_from and fees.opening_fee:
         charges.append(Charge("opening", fees.opening_fee, tax_rate("standard", month)))
     return {charge.kind: charge for charge in charges}

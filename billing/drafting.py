@@ -82,7 +82,7 @@ def due(
         if charge.kind in RUNNING
     )
     if exit_falls_due(month, leaving.last_charged_month, billed):
-        charges += exit_charges(month, leaving, fees)
+        charges += exit_charges(leaving, fees)
     charges = tuple(charge for charge in charges if charge.kind not in billed.kinds)
     if leaving.withdrawn and billed.opening:
         net, rate = billed.opening

@@ -101,8 +101,8 @@ def running_charges(
     return tuple(charges)
 
 
-def exit_charges(month: Month, leaving: Exit, fees: Fees) -> tuple[Charge, ...]:
-    """What leaving costs, billed with the last charged month or, that being billed, with `month`.
+def exit_charges(leaving: Exit, fees: Fees) -> tuple[Charge, ...]:
+    """What leaving costs, billed with the last charged month or, that being billed, the next run.
 
     Taxed at the rate of the last charged month, in which it fell due.
     """
@@ -135,5 +135,5 @@ def charges_in(
     if leaving.withdrawn:
         charges = tuple(charge for charge in charges if charge.kind != "opening")
     if month == leaving.last_charged_month:
-        charges += exit_charges(month, leaving, fees)
+        charges += exit_charges(leaving, fees)
     return charges

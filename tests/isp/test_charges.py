@@ -130,7 +130,7 @@ def test_a_penalty_is_taxed_as_the_plan_says_and_installation_always(
     early_fee_tax: Literal["none", "standard"], rate: int
 ) -> None:
     fees = Fees(24, early_fee=4000, early_fee_tax=early_fee_tax)
-    assert exit_charges(APRIL, Exit(APRIL, 4000, 15000), fees) == (
+    assert exit_charges(Exit(APRIL, 4000, 15000), fees) == (
         Charge("early-termination", 4000, rate),
         Charge("installation", 15000, 10),
     )
@@ -138,9 +138,7 @@ def test_a_penalty_is_taxed_as_the_plan_says_and_installation_always(
 
 def test_what_leaving_costs_is_taxed_at_the_rate_of_the_last_charged_month() -> None:
     september = Month.parse("2019-09")
-    late = exit_charges(
-        september + 1, Exit(september, 4000, 15000), Fees(24, early_fee_tax="standard")
-    )
+    late = exit_charges(Exit(september, 4000, 15000), Fees(24, early_fee_tax="standard"))
     assert [charge.tax_rate for charge in late] == [8, 8]
 
 
