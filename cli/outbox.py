@@ -10,6 +10,8 @@ from cli.app import App, pass_app
 from cli.parameters import NEW_FILE
 from isp.errors import Fault, Refused
 
+NOTICE = click.IntRange(1, 2**31 - 1)
+
 
 @click.group()
 def outbox() -> None:
@@ -57,7 +59,7 @@ def listing(app: App, waiting: bool, customer: str | None, last: int) -> None:
 
 
 @outbox.command("show")
-@click.argument("id", type=click.IntRange(1, 2**31 - 1), metavar="N")
+@click.argument("id", type=NOTICE, metavar="N")
 @click.option("-o", "file", type=NEW_FILE, help="Write the message to a file (.eml).")
 @pass_app
 def show(app: App, id: int, file: Path | None) -> None:
@@ -111,7 +113,7 @@ def deliver(app: App) -> None:
 
 
 @outbox.command("readdress")
-@click.argument("id", type=int)
+@click.argument("id", type=NOTICE, metavar="N")
 @pass_app
 def readdress(app: App, id: int) -> None:
     """Send a waiting notice to the mail address that the member has now.
@@ -129,7 +131,7 @@ def readdress(app: App, id: int) -> None:
 
 
 @outbox.command("drop")
-@click.argument("id", type=int)
+@click.argument("id", type=NOTICE, metavar="N")
 @click.option("--reason", required=True, help="Why, for the journal.")
 @pass_app
 def drop(app: App, id: int, reason: str) -> None:

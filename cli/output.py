@@ -66,11 +66,17 @@ def _rows(value: object) -> Sequence[Mapping[str, object]]:
 
 def _write_csv(value: object) -> None:
     rows = _rows(value)
+    names = _names(rows)
     writer = csv.writer(sys.stdout, lineterminator="\n")
     if rows:
-        writer.writerow(rows[0].keys())
+        writer.writerow(names)
     for row in rows:
-        writer.writerow([_harmless(entry) for entry in row.values()])
+        writer.writerow([_harmless(row.get(name)) for name in names])
+
+
+def _names(rows: Sequence[Mapping[str, object]]) -> list[str]:
+    """The columns of all rows: not every kind of record has every field."""
+    return list(dict.fromkeys(name for row in rows for name in row))
 
 
 def _harmless(entry: object) -> str:
@@ -127,15 +133,13 @@ def _fields(rows: Sequence[Mapping[str, object]]) -> list[str]:
 
 def _columns(rows: Sequence[Mapping[str, object]]) -> list[str]:
     """A line of names and a line for each element, or several where a cell has several."""
-    table = [[[name] for name in rows[0]]]
-    table += [[_shown(entry).split("\n") for entry in row.values()] for row in rows]
+    names = _names(rows)
+    table = [[[name] for name in names]]
+    table += [[_shown(row.get(name)).split("\n") for name in names] for row in rows]
     widths = [
         max(_width(part) for cell in column for part in cell) for column in zip(*table, strict=True)
     ]
-    numeric = [
-        all(entry is None or isinstance(entry, int) for entry in column)
-        for column in zip(*(row.values() for row in rows), strict=True)
-    ]
+    numeric = [all(isinstance(row.get(name), int | None) for row in rows) for name in names]
     layout = list(zip(widths, numeric, strict=True))
     return [
         "  ".join(
