@@ -134,6 +134,7 @@ def test_no_alias_of_itself() -> None:
     listed = found(knobs=dns_with(web="autoconfig.example.jp"))
     assert "autoconfig CNAME" not in listed
     assert listed["autodiscover CNAME"] == ["autoconfig.example.jp."]
+    assert set(found(knobs=dns_with(web="example.jp"))) == set(found())
 
 
 def test_every_server_of_the_policy_is_to_be_looked_up_once() -> None:

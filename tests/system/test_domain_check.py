@@ -136,6 +136,7 @@ BAD = {
     "spf-lacking": Case(SPF, (f'{TXT} "v=spf1 ip4:203.0.113.1 -all"',), "wrong", "not permitted"),
     "spf-one-address": Case(SPF, (f'{TXT} "v=spf1 ip4:192.0.2.2 -all"',), "wrong", "not permitted"),
     "spf-not-pass": Case(SPF, (f'{TXT} "v=spf1 ?a:smtp.example.jp -all"',), "wrong", "not permitted"),
+    "spf-refused-first": Case(SPF, (f'{TXT} "v=spf1 -ip4:192.0.2.2 a:smtp.example.jp"',), "wrong", "not permitted"),
     "spf-open": Case(SPF, (f'{TXT} "v=spf1 a:smtp.example.jp +all"',), "wrong", "everybody"),
     "spf-broken": Case(SPF, (f'{TXT} "v=spf1 a:smtp.example.jp all~"',), "wrong", "has an error"),
     "spf-not-ascii": Case(SPF, (f'{TXT} "v=spf1 exp=\\227\\129 a:smtp.example.jp"',), "wrong", "has an error"),
@@ -144,6 +145,7 @@ BAD = {
     "dkim-key": Case(DKIM, (f'{DKIM} TXT "v=DKIM1; k=rsa; p=MIIB"',), "wrong", "not that of our"),
     "dkim-revoked": Case(DKIM, (f'{DKIM} TXT "v=DKIM1; p="',), "wrong", "not that of our"),
     "dkim-kind": Case(DKIM, (RECORDS[2].replace("k=rsa", "k=dsa"),), "wrong", "not that of our"),
+    "dkim-version-late": Case(DKIM, (RECORDS[2].replace("v=DKIM1; k=rsa;", "k=rsa; v=DKIM1;"),), "wrong", "not that of our"),
     "dkim-malformed": Case(DKIM, (f'{DKIM} TXT "once upon a time"',), "wrong", "not that of our"),
     "dkim-two": Case("nothing", (f'{DKIM} TXT "v=DKIM1; p=MIIB"',), "wrong", "several"),
     "dkim-removed": Case("nothing", ('s20260101._domainkey.example.jp. 3600 IN TXT "v=DKIM1; p=MIIB"',), "extra", "was removed"),
@@ -215,6 +217,15 @@ def test_a_server_without_an_address_is_found(nsd: Nsd, host: str) -> None:
     assert bad.mend == f"; {host}.example.jp. 3600 IN A (its IP address)"
 
 
+def test_a_sender_without_an_address_is_no_fault_of_spf(nsd: Nsd) -> None:
+    lines = [line for line in GOOD if not line.startswith(("smtp.", SPF))]
+    [bad] = not_good(found(nsd, [*lines, f'{TXT} "v=spf1 mx +a:smtp.example.jp -all"']))
+    assert bad.record == "smtp.example.jp. A"
+    bad, host = not_good(found(nsd, [*lines, f'{TXT} "v=spf1 mx -all"']))
+    assert (bad.record, host.record) == ("example.jp. TXT", "smtp.example.jp. A")
+    assert '"v=spf1 a:smtp.example.jp mx -all"' in bad.mend
+
+
 def test_a_server_that_takes_mail_may_not_be_an_alias(nsd: Nsd) -> None:
     lines = [line for line in GOOD if not line.startswith(("mx.", "imap."))]
     lines += [f"{host}.example.jp. 60 IN CNAME www.example.jp." for host in ("mx", "imap")]
@@ -268,11 +279,21 @@ def test_servers_of_another_domain_are_asked_of_others(nsd: Nsd, other: Nsd) -> 
         assert all("REFUSED" in each.problem for each in bad)
 
 
-def test_a_server_that_does_not_serve_the_domain_is_one_finding(other: Nsd) -> None:
+def test_a_server_that_does_not_serve_the_domain_is_one_finding(nsd: Nsd, other: Nsd) -> None:
+    """That another server does serve it is no excuse."""
     wanted = replace(WANTED, domain="company.jp")
-    [bad] = findings(wanted, Inquiry("company.jp", [at(other)], [], 2))
+    published(nsd, [], "company.jp")
+    [bad] = findings(wanted, Inquiry("company.jp", [at(other)], [at(nsd)], 2))
     assert (bad.record, bad.state) == ("company.jp. SOA", "missing")
     assert f"{other.address}: REFUSED" in bad.problem
+
+
+def test_a_server_that_only_knows_who_serves_the_domain_is_one_finding(nsd: Nsd) -> None:
+    published(nsd, ["branch.example.jp. 60 IN NS ns.elsewhere.invalid."])
+    wanted = replace(WANTED, domain="branch.example.jp")
+    [bad] = findings(wanted, Inquiry("branch.example.jp", [at(nsd)], [], 2))
+    assert (bad.record, bad.state) == ("branch.example.jp. SOA", "missing")
+    assert "does not serve the domain" in bad.problem
 
 
 @pytest.mark.parametrize("says", [None, b"", b"\0", b"\xff" * 600])
