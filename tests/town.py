@@ -6,6 +6,7 @@ from typing import Any
 
 from office import Office
 from outside import Purse
+from sqlalchemy import text
 
 PLACE = ("--postal-code", "100-0001", "--address", "東京都千代田区千代田1-1")
 COMPANY = "7100001235487"
@@ -80,6 +81,24 @@ def lines(invoice: dict[str, Any]) -> dict[str, int]:
     kinds = [line["kind"] for line in invoice["lines"]]
     assert len(set(kinds)) == len(kinds), invoice
     return {line["kind"]: line["net"] for line in invoice["lines"]}
+
+
+def everything(url: str) -> dict[str, list[Any]]:
+    """Every row of every table, by table; to be compared with itself, some time later."""
+    import billing.tables
+    import isp.tables
+    import provisioning.tables
+
+    rooms = (isp.tables, billing.tables, provisioning.tables)
+    tables = {name: table for room in rooms for name, table in room.Base.metadata.tables.items()}
+    opened = isp.database.engine(url)
+    with opened.connect() as connection:
+        found = {
+            name: sorted(map(repr, connection.execute(text(f"SELECT * FROM {name}"))))
+            for name in tables
+        }
+    opened.dispose()
+    return found
 
 
 def prove(office: Office, today: str, purse: Purse | None = None) -> None:
