@@ -394,12 +394,6 @@ def _charges(session: Session) -> Iterator[Problem]:
     Or as much has been taken back of its invoice: a contract may turn out to have ended before.
     """
     prices = {plan.id: price_periods(plan) for plan in session.scalars(select(Plan))}
-    opening, back = aliased(InvoiceLine), _taken_back()
-    returned = (
-        select(func.max(opening.net))
-        .where(opening.contract_id == Contract.id, opening.kind == "opening", opening.live)
-        .scalar_subquery()
-    )
 
     @cache
     def expected(
@@ -407,35 +401,7 @@ def _charges(session: Session) -> Iterator[Problem]:
     ) -> dict[str, Charge]:
         return _chargeable(month, charged_from, prices[plan_id], fees, leaving)
 
-    rows = _streamed(
-        session,
-        select(
-            Invoice.number,
-            InvoiceLine.position,
-            InvoiceLine.kind,
-            InvoiceLine.net,
-            InvoiceLine.tax_rate,
-            InvoiceLine.month,
-            Contract.plan_id,
-            Contract.charged_from,
-            Contract.opening_fee,
-            Contract.free_months,
-            Contract.early_fee_tax,
-            Cancellation.last_charged_month,
-            Cancellation.early_fee,
-            Cancellation.installation,
-            Cancellation.kind,
-            case((InvoiceLine.kind == "adjustment", returned), else_=None),
-            func.coalesce(back.c.net, 0),
-        )
-        .join(InvoiceLine, InvoiceLine.invoice_id == Invoice.id)
-        .join(Contract, Contract.id == InvoiceLine.contract_id)
-        .outerjoin(Cancellation, Cancellation.contract_id == Contract.id)
-        .outerjoin(
-            back, and_(back.c.refers_to_id == Invoice.id, back.c.rate == InvoiceLine.tax_rate)
-        )
-        .where(InvoiceLine.live),
-    )
+    rows = _streamed(session, _billed_lines())
     for number, position, kind, net, rate, month, plan_id, charged_from, *rest in rows:
         (
             opening_fee,
@@ -462,6 +428,44 @@ def _charges(session: Session) -> Iterator[Problem]:
         if not right and -int(taken_back) < abs(net):
             what = f"line {position}: {kind} of {yen(net)} at {rate} % is not what the rules charge"
             yield Problem("invoice_line", number, what)
+
+
+def _billed_lines() -> Select[*tuple[Any, ...]]:
+    """Every live line of a contract with what its contract pinned and how it ends."""
+    opening, back = aliased(InvoiceLine), _taken_back()
+    returned = (
+        select(func.max(opening.net))
+        .where(opening.contract_id == Contract.id, opening.kind == "opening", opening.live)
+        .scalar_subquery()
+    )
+    return (
+        select(
+            Invoice.number,
+            InvoiceLine.position,
+            InvoiceLine.kind,
+            InvoiceLine.net,
+            InvoiceLine.tax_rate,
+            InvoiceLine.month,
+            Contract.plan_id,
+            Contract.charged_from,
+            Contract.opening_fee,
+            Contract.free_months,
+            Contract.early_fee_tax,
+            Cancellation.last_charged_month,
+            Cancellation.early_fee,
+            Cancellation.installation,
+            Cancellation.kind,
+            case((InvoiceLine.kind == "adjustment", returned), else_=None),
+            func.coalesce(back.c.net, 0),
+        )
+        .join(InvoiceLine, InvoiceLine.invoice_id == Invoice.id)
+        .join(Contract, Contract.id == InvoiceLine.contract_id)
+        .outerjoin(Cancellation, Cancellation.contract_id == Contract.id)
+        .outerjoin(
+            back, and_(back.c.refers_to_id == Invoice.id, back.c.rate == InvoiceLine.tax_rate)
+        )
+        .where(InvoiceLine.live)
+    )
 
 
 def _chargeable(

@@ -92,7 +92,7 @@ def _read(path: Path) -> list[bytes]:
             keys = file.read(65_536).split()
     except FileNotFoundError:
         raise Fault(
-            f"key file: there is no {path}: put its backup there; without it the bank accounts "
+            f"key file: there is no {path}: put its backup there; without it bank accounts and signing keys "
             "in the database cannot be read"
         ) from None
     except OSError as wrong:

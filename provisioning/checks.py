@@ -9,12 +9,13 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from isp.checks import Problem
-from isp.errors import Refused
+from isp.errors import Fault, Refused
 from isp.shift import Shift
 from isp.tables import Contract, Journal, Plan
 from provisioning.addresses import mail_address, mail_domain
 from provisioning.passwords import check_hash
-from provisioning.tables import DEAD, AccessAccount, Domain, Mailbox
+from provisioning.runs.domains import public_half
+from provisioning.tables import DEAD, AccessAccount, DkimKey, Domain, Mailbox
 from provisioning.wanted import Status, removal_day
 
 AT_ONCE = 10_000
@@ -24,13 +25,14 @@ def checked(session: Session) -> int:
     """How many rows of the mail side the checks look at."""
     return sum(
         session.scalars(select(func.count()).select_from(table)).one()
-        for table in (Domain, Mailbox, AccessAccount)
+        for table in (Domain, DkimKey, Mailbox, AccessAccount)
     )
 
 
 def problems(session: Session, shift: Shift) -> Iterator[Problem]:
     """Every fault of the mail side's tables; none carries a hash."""
     yield from _domains(session)
+    yield from _signing_keys(session, shift)
     yield from _mailboxes(session, shift)
     yield from _beyond_plan(session)
     yield from _access_accounts(session, shift)
@@ -41,6 +43,19 @@ def _domains(session: Session) -> Iterator[Problem]:
     for name in session.scalars(select(Domain.name).order_by(Domain.name)):
         if not _stands(mail_domain, name):
             yield Problem("domain", name, "is not a domain name in the form that is stored")
+
+
+def _signing_keys(session: Session, shift: Shift) -> Iterator[Problem]:
+    """What is published must be the public half of what signs, or no mail would verify."""
+    for key in session.scalars(select(DkimKey).order_by(DkimKey.domain, DkimKey.selector)):
+        subject = f"{key.selector}._domainkey.{key.domain}"
+        if key.sealed_key is None:
+            continue
+        try:
+            if public_half(shift.seal.open(key.sealed_key)) != key.public_key:
+                yield Problem("dkim_key", subject, "its two halves do not belong together")
+        except (Fault, ValueError):
+            yield Problem("dkim_key", subject, "its private half does not open: rotate the key")
 
 
 def _stands(read: Callable[[str], object], text: str) -> bool:

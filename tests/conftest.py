@@ -25,6 +25,8 @@ hypothesis.settings.register_profile(
 hypothesis.settings.register_profile("search", deadline=None, max_examples=2_000)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
+pytest_plugins = ("submission_fixtures",)
+
 SHARED = pytest.StashKey[Path]()
 
 

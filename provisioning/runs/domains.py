@@ -140,11 +140,20 @@ def _generated() -> tuple[str, str]:
     from cryptography.hazmat.primitives.asymmetric import rsa
 
     private = rsa.generate_private_key(public_exponent=65537, key_size=KEY_BITS)
+    pem = private.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption())
+    private_key = pem.decode("ascii")
+    return public_half(private_key), private_key
+
+
+def public_half(private_key: str) -> str:
+    """The public half of a private key in PEM, as DNS has it; ValueError where it is none."""
+    from cryptography.hazmat.primitives import serialization as form
+
+    private = form.load_pem_private_key(private_key.encode(), password=None)
     public = private.public_key().public_bytes(
         form.Encoding.DER, form.PublicFormat.SubjectPublicKeyInfo
     )
-    pem = private.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption())
-    return b64encode(public).decode("ascii"), pem.decode("ascii")
+    return b64encode(public).decode("ascii")
 
 
 def _state(key: DkimKey) -> Key:

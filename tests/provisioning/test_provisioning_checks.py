@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import date
+from pathlib import Path
 
 import pytest
 from members import CONTRACT, MakeDay, becomes, conclude, shift_of
@@ -11,8 +13,10 @@ from sqlalchemy import text
 from sqlalchemy.engine import Engine
 from sqlalchemy.orm import Session
 
+from isp.sealing import make_key
 from provisioning.checks import checked, problems
 from provisioning.runs.access import open_access
+from provisioning.runs.domains import rotate
 from provisioning.runs.mailboxes import add_domain, add_mailbox, remove
 from provisioning.runs.nightly import reconcile
 
@@ -146,3 +150,30 @@ def test_what_outlives_its_contract_is_found_until_the_night_has_seen_to_it(
         assert found("2026-06-01") == [TARO, ACCOUNT]
         reconcile(session, shift_of(day("2026-06-01")))
         assert found("2026-06-01") == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "what"),
+    [
+        ("UPDATE dkim_key SET public_key = 'AAAA'", "do not belong together"),
+        ("UPDATE dkim_key SET sealed_key = :junk", "does not open"),
+    ],
+)
+def test_a_signing_key_whose_halves_do_not_fit_is_found(
+    database: Engine, day: MakeDay, tmp_path: Path, fault: str, what: str
+) -> None:
+    make_key(tmp_path / "isp.key")
+    shift = replace(shift_of(day("2026-04-10")), root=tmp_path)
+    with Session(database) as session:
+        add_domain(session, shift, "example.net")
+        key = rotate(session, shift, "example.net")
+        session.flush()
+        assert list(problems(session, shift)) == []
+        session.execute(text(fault), {"junk": b"junk"} if ":junk" in fault else {})
+        session.expire_all()
+        [found] = problems(session, shift)
+        assert (found.table, found.subject) == (
+            "dkim_key",
+            f"{key.selector}._domainkey.example.net",
+        )
+        assert what in found.what
