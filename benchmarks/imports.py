@@ -26,7 +26,7 @@ from isp.calendar import TOKYO, Day
 from isp.charges import Fees
 from isp.database import engine, reading, upgrade
 from isp.policy import parse, profile_text
-from isp.runs.contracts import contracts_json
+from isp.queries import contracts_json
 from isp.runs.imports import import_contracts, import_customers
 from isp.runs.plans import add_plan
 from isp.sealing import make_key

@@ -42,7 +42,8 @@ def conclude(
     Example:
       isp contract apply C00000001 HIKARI --concluded-on 2026-04-10
     """
-    from isp.runs.contracts import Application, apply, contract_json
+    from isp.queries import contract_json
+    from isp.runs.contracts import Application, apply
 
     application = Application(
         customer,
@@ -67,7 +68,8 @@ def start(app: App, number: str, opened_on: date) -> None:
     Example:
       isp contract open K00000001 --on 2026-04-20
     """
-    from isp.runs.contracts import contract_json, open_contract
+    from isp.queries import contract_json
+    from isp.runs.contracts import open_contract
 
     with app.transaction() as session:
         opened = open_contract(session, app.shift, number, opened_on)
@@ -85,8 +87,7 @@ def show(app: App, number: str) -> None:
     Example:
       isp --today 2028-04-01 contract show K00000001
     """
-    from isp.queries import contract_named
-    from isp.runs.contracts import contract_json
+    from isp.queries import contract_json, contract_named
 
     with app.reading() as session:
         answer = contract_json(contract_named(session, number), app.day.today)
@@ -104,7 +105,7 @@ def listing(app: App, status: str | None, customer: str | None) -> None:
     Example:
       isp contract list --status cancelling
     """
-    from isp.runs.contracts import contracts_json
+    from isp.queries import contracts_json
 
     with app.reading() as session:
         answer = contracts_json(session, app.day.today, status=status, customer=customer)
@@ -159,7 +160,8 @@ def withdraw(app: App, number: str, received: date) -> None:
     Example:
       isp contract withdraw K00000001 --received 2026-04-17
     """
-    from isp.runs.contracts import contract_json, withdraw
+    from isp.queries import contract_json
+    from isp.runs.contracts import withdraw
 
     with app.transaction() as session:
         found, charges = withdraw(session, app.shift, number, received)
@@ -178,7 +180,8 @@ def document(app: App, number: str, received_on: date) -> None:
     Example:
       isp contract document-received K00000001 --on 2026-04-14
     """
-    from isp.runs.contracts import contract_json, document_received
+    from isp.queries import contract_json
+    from isp.runs.contracts import document_received
 
     with app.transaction() as session:
         found = document_received(session, app.shift, number, received_on)
@@ -196,7 +199,8 @@ def suspend(app: App, number: str) -> None:
     Example:
       isp contract suspend K00000001
     """
-    from isp.runs.contracts import contract_json, suspend
+    from isp.queries import contract_json
+    from isp.runs.contracts import suspend
 
     with app.transaction() as session:
         answer = contract_json(suspend(session, app.shift, number), app.day.today)
@@ -213,7 +217,8 @@ def resume(app: App, number: str) -> None:
     Example:
       isp contract resume K00000001
     """
-    from isp.runs.contracts import contract_json, resume
+    from isp.queries import contract_json
+    from isp.runs.contracts import resume
 
     with app.transaction() as session:
         answer = contract_json(resume(session, app.shift, number), app.day.today)

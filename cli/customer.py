@@ -38,8 +38,8 @@ def add(app: App, /, **fields: str) -> None:
         --email taro@example.com --phone 03-1234-5678 \\
         --postal-code 100-0001 --address 東京都千代田区千代田1-1
     """
-    from isp.queries import customer_named
-    from isp.runs.customers import NewCustomer, add_customers, checked, customer_json
+    from isp.queries import customer_json, customer_named
+    from isp.runs.customers import NewCustomer, add_customers, checked
 
     with app.transaction() as session:
         taken_on = checked(NewCustomer(**fields), app.shift)
@@ -67,8 +67,7 @@ def show(app: App, number: str) -> None:
     Example:
       isp customer show C00000001
     """
-    from isp.queries import customer_named
-    from isp.runs.customers import customer_json
+    from isp.queries import customer_json, customer_named
 
     with app.reading() as session:
         answer = customer_json(session, customer_named(session, number))
@@ -86,7 +85,7 @@ def listing(app: App, kind: str | None, search: str | None) -> None:
     Example:
       isp customer list --search ヤマダ
     """
-    from isp.runs.customers import customers_json
+    from isp.queries import customers_json
 
     with app.reading() as session:
         answer = customers_json(session, kind=kind, search=search)
@@ -114,7 +113,8 @@ def change(app: App, /, number: str, **fields: str | None) -> None:
       isp customer set C00000001 --phone 090-1234-5678
     """
     from isp.errors import Refused
-    from isp.runs.customers import customer_json, set_customer
+    from isp.queries import customer_json
+    from isp.runs.customers import set_customer
 
     changes = {field: value for field, value in fields.items() if value is not None}
     if not changes:

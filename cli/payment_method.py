@@ -46,7 +46,8 @@ def change(app: App, /, number: str, kind: str, **fields: str | None) -> None:
         --expires 2029-03 --holder "TARO YAMADA"
       isp payment-method set C00000001 invoice
     """
-    from isp.runs.customers import method_json, set_payment_method
+    from isp.queries import method_json
+    from isp.runs.customers import set_payment_method
 
     method = _method(app, kind, fields)
     with app.transaction() as session:
@@ -117,7 +118,7 @@ def history(app: App, number: str) -> None:
     Example:
       isp payment-method history C00000001
     """
-    from isp.runs.customers import method_json, payment_methods
+    from isp.queries import method_json, payment_methods
 
     with app.reading() as session:
         answer = [method_json(method) for method in payment_methods(session, number)]

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from datetime import date
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, select
-from sqlalchemy.orm import Session
+from sqlalchemy import func, or_, select
+from sqlalchemy.orm import Session, joinedload, lazyload, load_only
 
-from isp.cancellation import Agreement
 from isp.charges import Exit, Fees, PricePeriod
 from isp.errors import Refused
+from isp.month import Month
 from isp.tables import Address, Cancellation, Contract, Customer, Journal, PaymentMethod, Plan
+from isp.terms import term_in
+
+if TYPE_CHECKING:
+    from isp.cancellation import Agreement
 
 
 def customer_named(session: Session, number: str) -> Customer:
@@ -70,6 +75,8 @@ def fees_of(contract: Contract) -> Fees:
 
 def agreement_of(contract: Contract) -> Agreement:
     """What the rules of leaving need to know of the contract."""
+    from isp.cancellation import Agreement  # late: most commands ask nothing about leaving
+
     return Agreement(
         customer_kind=contract.customer.kind,
         concluded_on=contract.concluded_on,
@@ -98,3 +105,148 @@ def first_contract_on(session: Session) -> date | None:
             Journal.act.in_(("contract.concluded", "contract.taken-over"))
         )
     )
+
+
+# Records as the command line shows them: here, so that a command that only looks loads no rules -----
+
+
+def customer_json(session: Session, customer: Customer) -> dict[str, Any]:
+    """The registered data as the desk sees it (ISP-08)."""
+    places = {address.kind: address for address in customer.addresses}
+    billing = places.get("billing")
+    method = current_method(session, customer.id)
+    return {
+        "number": customer.number,
+        "kind": customer.kind,
+        "name": customer.name,
+        "kana": customer.kana,
+        "email": customer.email,
+        "phone": customer.phone,
+        "postal_code": places["contract"].postal_code,
+        "address": places["contract"].address,
+        "billing_postal_code": billing.postal_code if billing else None,
+        "billing_address": billing.address if billing else None,
+        "corporate_number": customer.corporate_number,
+        "no_number_because": customer.no_number_because or None,
+        "language": customer.language,
+        "joined_on": customer.joined_on,
+        "payment_method": method_json(method) if method else None,
+    }
+
+
+def customers_json(
+    session: Session, *, kind: str | None, search: str | None
+) -> list[dict[str, Any]]:
+    """Members in the order of their numbers, all or those that match, in short."""
+    fields = (Customer.name, Customer.kana, Customer.email, Customer.phone)
+    wanted = (
+        select(Customer.number, Customer.kind, *fields, PaymentMethod.kind.label("payment_method"))
+        .outerjoin(
+            PaymentMethod,
+            (PaymentMethod.customer_id == Customer.id) & PaymentMethod.valid_until.is_(None),
+        )
+        .order_by(Customer.number)
+    )
+    if kind is not None:
+        wanted = wanted.where(Customer.kind == kind)
+    if search:
+        wanted = wanted.where(or_(*(field.contains(search, autoescape=True) for field in fields)))
+    return [dict(found) for found in session.execute(wanted).mappings()]
+
+
+def method_json(method: PaymentMethod) -> dict[str, Any]:
+    """A payment method without what is secret: of a card the last four digits (ISP-04)."""
+    shown: dict[str, Any] = {
+        "kind": method.kind,
+        "from": method.valid_from,
+        "until": method.valid_until,
+    }
+    if method.kind == "account-transfer":
+        shown |= {"bank": method.bank, "branch": method.branch, "mandate": method.mandate}
+    if method.kind == "card":
+        shown |= {
+            "brand": method.card_brand,
+            "last4": method.card_last4,
+            "expires": method.card_expires,
+        }
+    return shown
+
+
+def payment_methods(session: Session, number: str) -> list[PaymentMethod]:
+    """All payment methods of a member, the current one last (ISP-03)."""
+    customer = customer_named(session, number)
+    return list(
+        session.scalars(
+            select(PaymentMethod)
+            .where(PaymentMethod.customer_id == customer.id)
+            .order_by(PaymentMethod.id)
+        )
+    )
+
+
+def contracts_json(
+    session: Session, today: date, *, status: str | None, customer: str | None
+) -> list[dict[str, Any]]:
+    """Contracts in the order of their numbers, all or by status and customer; one query for all."""
+    wanted = (
+        select(Contract)
+        .options(
+            joinedload(Contract.customer, innerjoin=True).options(
+                load_only(Customer.number), lazyload(Customer.addresses)
+            ),
+            joinedload(Contract.plan, innerjoin=True).options(
+                load_only(Plan.code), lazyload(Plan.prices)
+            ),
+        )
+        .order_by(Contract.number)
+    )
+    if status is not None:
+        wanted = wanted.where(Contract.status == status)
+    if customer is not None:
+        wanted = wanted.where(Contract.customer_id == customer_named(session, customer).id)
+    return [contract_json(found, today) for found in session.scalars(wanted)]
+
+
+def contract_json(contract: Contract, today: date) -> dict[str, Any]:
+    """The contract as the command line shows it, with the term that runs on `today`."""
+    term = term_in(Month.of(contract.concluded_on), contract.term_months, Month.of(today))
+    return {
+        "number": contract.number,
+        "customer": contract.customer.number,
+        "plan": contract.plan.code,
+        "status": contract.status,
+        "applied_on": contract.applied_on,
+        "concluded_on": contract.concluded_on,
+        "document_received_on": contract.document_received_on,
+        "opened_on": contract.opened_on,
+        "charged_from": contract.charged_from,
+        "ended_on": contract.ended_on,
+        "term_months": contract.term_months,
+        "term_number": term.number,
+        "term_start": term.start,
+        "term_end": term.end,
+        "renewal_month": term.renewal_month,
+        "early_fee": contract.early_fee,
+        "opening_fee": contract.opening_fee,
+        "free_months": contract.free_months,
+        "installation_fee": contract.installation_fee,
+        "cancellation": cancellation_json(contract.cancellation),
+    }
+
+
+def cancellation_json(cancellation: Cancellation | None) -> dict[str, Any] | None:
+    if cancellation is None:
+        return None
+    last = cancellation.last_charged_month
+    return {
+        "kind": cancellation.kind,
+        "received_on": cancellation.completed_on or cancellation.first_received_on,
+        "first_received_on": cancellation.first_received_on,
+        "complete": cancellation.completed_on is not None,
+        "last_charged_month": last,
+        "in_renewal_month": cancellation.in_renewal_month,
+        "early_termination_fee": cancellation.early_fee,
+        "early_fee_basis": cancellation.early_fee_basis,
+        "installation": cancellation.installation,
+        "ends_on": last.last if last else None,
+    }

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session, joinedload, lazyload, load_only
+from sqlalchemy.orm import Session
 
 from isp import legal
 from isp.cancellation import Quote, exit_quote, withdrawal_exit
@@ -20,6 +19,8 @@ from isp.numbers import next_ordinal, written
 from isp.outbox import post
 from isp.queries import (
     agreement_of,
+    cancellation_json,
+    contract_json,
     contract_named,
     customer_named,
     exit_of,
@@ -28,77 +29,9 @@ from isp.queries import (
     price_periods,
 )
 from isp.shift import Shift
-from isp.tables import Cancellation, Contract, Customer, Plan
+from isp.tables import Cancellation, Contract, Plan
 from isp.tax import gross, tax_rate
 from isp.terms import term_in
-
-
-def contracts_json(
-    session: Session, today: date, *, status: str | None, customer: str | None
-) -> list[dict[str, Any]]:
-    """Contracts in the order of their numbers, all or by status and customer; one query for all."""
-    wanted = (
-        select(Contract)
-        .options(
-            joinedload(Contract.customer, innerjoin=True).options(
-                load_only(Customer.number), lazyload(Customer.addresses)
-            ),
-            joinedload(Contract.plan, innerjoin=True).options(
-                load_only(Plan.code), lazyload(Plan.prices)
-            ),
-        )
-        .order_by(Contract.number)
-    )
-    if status is not None:
-        wanted = wanted.where(Contract.status == status)
-    if customer is not None:
-        wanted = wanted.where(Contract.customer_id == customer_named(session, customer).id)
-    return [contract_json(found, today) for found in session.scalars(wanted)]
-
-
-def contract_json(contract: Contract, today: date) -> dict[str, Any]:
-    """The contract as the command line shows it, with the term that runs on `today`."""
-    term = term_in(Month.of(contract.concluded_on), contract.term_months, Month.of(today))
-    return {
-        "number": contract.number,
-        "customer": contract.customer.number,
-        "plan": contract.plan.code,
-        "status": contract.status,
-        "applied_on": contract.applied_on,
-        "concluded_on": contract.concluded_on,
-        "document_received_on": contract.document_received_on,
-        "opened_on": contract.opened_on,
-        "charged_from": contract.charged_from,
-        "ended_on": contract.ended_on,
-        "term_months": contract.term_months,
-        "term_number": term.number,
-        "term_start": term.start,
-        "term_end": term.end,
-        "renewal_month": term.renewal_month,
-        "early_fee": contract.early_fee,
-        "opening_fee": contract.opening_fee,
-        "free_months": contract.free_months,
-        "installation_fee": contract.installation_fee,
-        "cancellation": cancellation_json(contract.cancellation),
-    }
-
-
-def cancellation_json(cancellation: Cancellation | None) -> dict[str, Any] | None:
-    if cancellation is None:
-        return None
-    last = cancellation.last_charged_month
-    return {
-        "kind": cancellation.kind,
-        "received_on": cancellation.completed_on or cancellation.first_received_on,
-        "first_received_on": cancellation.first_received_on,
-        "complete": cancellation.completed_on is not None,
-        "last_charged_month": last,
-        "in_renewal_month": cancellation.in_renewal_month,
-        "early_termination_fee": cancellation.early_fee,
-        "early_fee_basis": cancellation.early_fee_basis,
-        "installation": cancellation.installation,
-        "ends_on": last.last if last else None,
-    }
 
 
 @dataclass(frozen=True, slots=True)

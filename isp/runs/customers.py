@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from reprlib import repr as shown
 from typing import Any
 
-from sqlalchemy import insert, or_, select
+from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
 from isp import identity
@@ -17,7 +17,7 @@ from isp.errors import Refused
 from isp.journal import record, record_all
 from isp.numbers import given_number, next_ordinal, written
 from isp.outbox import post
-from isp.queries import current_method, customer_named
+from isp.queries import current_method, customer_json, customer_named, method_json
 from isp.shift import Shift
 from isp.tables import CUSTOMER_KINDS, Address, Customer, Journal, PaymentMethod
 
@@ -136,68 +136,6 @@ def _insert_customers(
     told = ((row["number"], {**row, **place}) for row, place in zip(rows, places, strict=True))
     record_all(session, shift, "customer.added", told)
     return ids
-
-
-def customer_json(session: Session, customer: Customer) -> dict[str, Any]:
-    """The registered data as the desk sees it (ISP-08)."""
-    places = {address.kind: address for address in customer.addresses}
-    billing = places.get("billing")
-    method = current_method(session, customer.id)
-    return {
-        "number": customer.number,
-        "kind": customer.kind,
-        "name": customer.name,
-        "kana": customer.kana,
-        "email": customer.email,
-        "phone": customer.phone,
-        "postal_code": places["contract"].postal_code,
-        "address": places["contract"].address,
-        "billing_postal_code": billing.postal_code if billing else None,
-        "billing_address": billing.address if billing else None,
-        "corporate_number": customer.corporate_number,
-        "no_number_because": customer.no_number_because or None,
-        "language": customer.language,
-        "joined_on": customer.joined_on,
-        "payment_method": method_json(method) if method else None,
-    }
-
-
-def customers_json(
-    session: Session, *, kind: str | None, search: str | None
-) -> list[dict[str, Any]]:
-    """Members in the order of their numbers, all or those that match, in short."""
-    fields = (Customer.name, Customer.kana, Customer.email, Customer.phone)
-    wanted = (
-        select(Customer.number, Customer.kind, *fields, PaymentMethod.kind.label("payment_method"))
-        .outerjoin(
-            PaymentMethod,
-            (PaymentMethod.customer_id == Customer.id) & PaymentMethod.valid_until.is_(None),
-        )
-        .order_by(Customer.number)
-    )
-    if kind is not None:
-        wanted = wanted.where(Customer.kind == kind)
-    if search:
-        wanted = wanted.where(or_(*(field.contains(search, autoescape=True) for field in fields)))
-    return [dict(found) for found in session.execute(wanted).mappings()]
-
-
-def method_json(method: PaymentMethod) -> dict[str, Any]:
-    """A payment method without what is secret: of a card the last four digits (ISP-04)."""
-    shown: dict[str, Any] = {
-        "kind": method.kind,
-        "from": method.valid_from,
-        "until": method.valid_until,
-    }
-    if method.kind == "account-transfer":
-        shown |= {"bank": method.bank, "branch": method.branch, "mandate": method.mandate}
-    if method.kind == "card":
-        shown |= {
-            "brand": method.card_brand,
-            "last4": method.card_last4,
-            "expires": method.card_expires,
-        }
-    return shown
 
 
 _PLAIN_FIELDS = {
@@ -335,15 +273,3 @@ def set_payment_method(
         after=method_json(new),
     )
     return new
-
-
-def payment_methods(session: Session, number: str) -> list[PaymentMethod]:
-    """All payment methods of a member, the current one last (ISP-03)."""
-    customer = customer_named(session, number)
-    return list(
-        session.scalars(
-            select(PaymentMethod)
-            .where(PaymentMethod.customer_id == customer.id)
-            .order_by(PaymentMethod.id)
-        )
-    )

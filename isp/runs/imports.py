@@ -19,6 +19,7 @@ from isp.cards import Card
 from isp.errors import Refused, RowsRefused
 from isp.journal import record_all
 from isp.numbers import given_number, next_ordinal, written
+from isp.queries import method_json
 from isp.runs.contracts import Application, conclusion
 from isp.runs.customers import (
     BULK,
@@ -28,7 +29,6 @@ from isp.runs.customers import (
     add_customers,
     checked,
     method_columns,
-    method_json,
 )
 from isp.shift import Shift
 from isp.tables import METHOD_KINDS, Contract, Customer, PaymentMethod, Plan

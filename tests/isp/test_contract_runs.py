@@ -12,8 +12,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 from sqlalchemy.orm import Session
 
-from isp.runs.contracts import contracts_json
-from isp.runs.customers import customers_json
+from isp.queries import contracts_json, customers_json
 
 
 def show(office: Office, number: str, today: str) -> Row:
