@@ -18,7 +18,7 @@ import click
 from isp.calendar import TOKYO
 from isp.month import Month
 
-_FORMULA = frozenset("=+-@\t\r\n＝＋－＠")
+_FORMULA = frozenset("=+-@\t\n＝＋－＠")
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 
 
@@ -84,7 +84,8 @@ def _harmless(entry: object) -> str:
 
     Full-width signs count: programs set to Japanese read them as the plain ones.
     """
-    cell = _cell(entry)
+    # A line end of its own kind would not be quoted, and break the row in two.
+    cell = _cell(entry).replace("\r\n", "\n").replace("\r", "\n")
     return f"'{cell}" if isinstance(entry, str) and cell[:1] in _FORMULA else cell
 
 
@@ -171,7 +172,7 @@ def _shown(entry: object) -> str:
         return f"{entry:,}"
     if isinstance(entry, Mapping):
         return "  ".join(f"{name}={_shown(part)}" for name, part in entry.items())
-    if isinstance(entry, Sequence) and not isinstance(entry, str):
+    if isinstance(entry, Sequence) and not isinstance(entry, str | bytes):
         return "\n".join(_shown(part) for part in entry)
     # What steers a terminal is not sent to one.
     return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", _cell(entry))
