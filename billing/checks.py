@@ -23,6 +23,7 @@ from sqlalchemy import (
     literal,
     or_,
     select,
+    text,
     true,
 )
 from sqlalchemy.orm import Session, aliased
@@ -30,6 +31,7 @@ from sqlalchemy.orm import Session, aliased
 from billing.collecting import status_of
 from billing.drafting import due_date, sale_date
 from billing.tables import (
+    LIVE,
     Batch,
     BillRun,
     Collection,
@@ -432,10 +434,10 @@ def _charges(session: Session) -> Iterator[Problem]:
 
 def _billed_lines() -> Select[*tuple[Any, ...]]:
     """Every live line of a contract with what its contract pinned and how it ends."""
-    opening, back = aliased(InvoiceLine), _taken_back()
+    opening, back = aliased(InvoiceLine, name="opening"), _taken_back()
     returned = (
         select(func.max(opening.net))
-        .where(opening.contract_id == Contract.id, opening.kind == "opening", opening.live)
+        .where(opening.contract_id == Contract.id, opening.kind == "opening", text("opening.live"))
         .scalar_subquery()
     )
     return (
@@ -497,7 +499,7 @@ def _unbilled(session: Session) -> Iterator[Problem]:
         return exists().where(
             InvoiceLine.contract_id == Contract.id,
             InvoiceLine.kind == kind,
-            InvoiceLine.live,
+            LIVE,
             *where,
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Literal, get_args
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, Text, UniqueConstraint
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from billing.collecting import Channel, Status
@@ -18,6 +18,8 @@ from isp.tables import METHOD_KINDS, Contract, Customer, PaymentMethod, one_of, 
 DocumentKind = Literal["invoice", "credit-note"]
 
 LINE_KINDS: tuple[ChargeKind, ...] = get_args(ChargeKind)
+LIVE = text("invoice_line.live")
+"""A line that counts, said as the indexes say it: as `live = 1` SQLite would use none of them."""
 ONCE_KINDS = "('opening', 'early-termination', 'installation')"
 
 

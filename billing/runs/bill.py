@@ -93,7 +93,8 @@ def bill(
             last, size = facts.stretch_after(session, after, stretch)
             if not size:
                 break
-            result += _bill_stretch(session, shift, month, after, last, dry_run)
+            with bulk.undisturbed():
+                result += _bill_stretch(session, shift, month, after, last, dry_run)
         after, done = last, done + size
         if progress:
             progress(min(done, everybody), everybody)

@@ -6,7 +6,9 @@ both databases take. All is written in the session's own transaction.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import gc
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -22,6 +24,21 @@ LINE = (
 TAX = ("invoice_id", "rate", "net", "tax")
 COLLECTION = ("invoice_id", "payment_method_id", "channel", "month", "amount", "state", "new_code")
 COLUMNS = {"invoice": INVOICE, "invoice_line": LINE, "invoice_tax": TAX, "collection": COLLECTION}
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Keep the garbage collector away: it would look through all rows, and none is garbage.
+
+    That costs a sixth of the time; what a stretch of rows leaves behind is freed without it.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def alone(session: Session) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import exists, func, select, update
+from sqlalchemy import exists, func, select, text, update
 from sqlalchemy.orm import Session, aliased
 
 from billing.crediting import split, taken_back
@@ -261,13 +261,13 @@ def _touched(session: Session, invoice: Invoice) -> str | None:
     credited = select(Invoice.number).where(Invoice.refers_to_id == invoice.id).limit(1)
     if found := session.scalar(credited):
         return f"{found} has taken back part of {number}: credit the rest"
-    opening, adjusted = aliased(InvoiceLine), aliased(InvoiceLine)
+    opening, adjusted = aliased(InvoiceLine), aliased(InvoiceLine, name="adjusted")
     returned = session.scalar(
         select(Invoice.number)
         .join(adjusted, adjusted.invoice_id == Invoice.id)
         .where(
             adjusted.kind == "adjustment",
-            adjusted.live,
+            text("adjusted.live"),
             exists().where(
                 opening.invoice_id == invoice.id,
                 opening.kind == "opening",

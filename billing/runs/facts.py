@@ -24,7 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session, aliased
 
 from billing.drafting import LEAVING, RUNNING
-from billing.tables import BillRun, Invoice, InvoiceLine
+from billing.tables import LIVE, BillRun, Invoice, InvoiceLine
 from isp.charges import PricePeriod
 from isp.month import Month
 from isp.queries import price_periods
@@ -140,7 +140,7 @@ def candidates(session: Session, month: Month, after: int, to: int) -> list[Cand
         )
         .outerjoin(Cancellation, Cancellation.contract_id == Contract.id)
         .where(Contract.customer_id > after, Contract.customer_id <= to)
-        .where(or_(_charged_in(month), _leaving_owed(month), _opening_to_return(month)))
+        .where(or_(_charged_in(month), _leaving_owed(month), _withdrawn(month)))
         .order_by(Contract.customer_id)
     )
     return [Candidate._make(row) for row in found]
@@ -158,7 +158,7 @@ def _leaving_owed(month: Month) -> ColumnElement[bool]:
         return ~exists().where(
             InvoiceLine.contract_id == Contract.id,
             InvoiceLine.kind == kind,
-            text("invoice_line.live"),
+            LIVE,
         )
 
     return and_(
@@ -170,17 +170,19 @@ def _leaving_owed(month: Month) -> ColumnElement[bool]:
     )
 
 
-def _opening_to_return(month: Month) -> ColumnElement[bool]:
-    """An opening fee billed before `month` of a contract that was withdrawn since (ISP-14)."""
+def _withdrawn(month: Month) -> ColumnElement[bool]:
+    """Early withdrawal after an opening fee may have been billed; see `openings_to_return`."""
     return and_(
         Cancellation.kind == "withdrawal",
-        exists(_opening_not_returned(month).where(InvoiceLine.contract_id == Contract.id)),
+        Contract.opening_fee > 0,
+        Contract.charged_from < month,
     )
 
 
 def _opening_not_returned(month: Month) -> Select[int | None, int, int, str, int]:
     """Opening fees on live lines before `month` that no adjustment or credit note has returned."""
-    adjusted, credited, credit = aliased(InvoiceLine), aliased(InvoiceLine), aliased(Invoice)
+    adjusted = aliased(InvoiceLine, name="adjusted")
+    credited, credit = aliased(InvoiceLine), aliased(Invoice)
     return (
         select(
             InvoiceLine.contract_id,
@@ -193,11 +195,11 @@ def _opening_not_returned(month: Month) -> Select[int | None, int, int, str, int
         .where(
             InvoiceLine.kind == "opening",
             InvoiceLine.month < month,
-            text("invoice_line.live"),
+            LIVE,
             ~exists().where(
                 adjusted.contract_id == InvoiceLine.contract_id,
                 adjusted.kind == "adjustment",
-                adjusted.live,
+                text("adjusted.live"),
             ),
             ~exists().where(
                 credit.refers_to_id == InvoiceLine.invoice_id,
@@ -216,7 +218,7 @@ def billed_in(session: Session, month: Month, after: int, to: int) -> dict[int, 
         select(Contract.id, InvoiceLine.kind)
         .join(InvoiceLine, InvoiceLine.contract_id == Contract.id)
         .where(Contract.customer_id > after, Contract.customer_id <= to)
-        .where(InvoiceLine.month == month, text("invoice_line.live"))
+        .where(InvoiceLine.month == month, LIVE)
     ):
         billed.setdefault(contract_id, set()).add(kind)
     return billed
@@ -252,7 +254,7 @@ def billed_of_leavers(
             .join(InvoiceLine, InvoiceLine.contract_id == Cancellation.contract_id)
             .where(
                 Cancellation.contract_id.in_(part),
-                text("invoice_line.live"),
+                LIVE,
                 or_(
                     InvoiceLine.kind.in_(LEAVING),
                     and_(
@@ -300,7 +302,7 @@ def billed_beyond(session: Session, after: int, to: int) -> dict[str, list[int]]
             Contract.customer_id <= to,
             InvoiceLine.kind == "monthly",
             InvoiceLine.month > Cancellation.last_charged_month,
-            text("invoice_line.live"),
+            LIVE,
             ~exists().where(
                 credit.refers_to_id == InvoiceLine.invoice_id,
                 credited.invoice_id == credit.id,
