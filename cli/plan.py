@@ -73,7 +73,8 @@ def add(
     Example:
       isp plan add HIKARI --name ひかり光 --monthly-fee 5200 --term-months 24 --early-fee 5200
     """
-    from isp.runs.plans import add_plan, plan_json
+    from isp.queries import plan_json
+    from isp.runs.plans import add_plan
 
     fees = Fees(term_months, early_fee, early_fee_tax, opening_fee, free_months, installation_fee)
     with app.transaction() as session:
@@ -106,7 +107,8 @@ def price(app: App, code: str, monthly_fee: int, since: Month) -> None:
       isp plan price HIKARI --monthly-fee 5500 --from 2027-04
     """
     from billing.queries import billed_to
-    from isp.runs.plans import prices_json, set_price
+    from isp.queries import prices_json
+    from isp.runs.plans import set_price
 
     with app.transaction() as session:
         priced = set_price(session, app.shift, code, monthly_fee, since, billed_to(session))
@@ -126,7 +128,8 @@ def change(app: App, code: str, early_fee: int | None, sold_until: date | None) 
     Example:
       isp plan set HIKARI --sold-until 2027-03-31
     """
-    from isp.runs.plans import plan_json, set_plan
+    from isp.queries import plan_json
+    from isp.runs.plans import set_plan
 
     with app.transaction() as session:
         changed = set_plan(session, app.shift, code, early_fee=early_fee, sold_until=sold_until)
@@ -144,8 +147,7 @@ def show(app: App, code: str) -> None:
     Example:
       isp plan show HIKARI
     """
-    from isp.queries import plan_named
-    from isp.runs.plans import plan_json
+    from isp.queries import plan_json, plan_named
 
     with app.reading() as session:
         answer = plan_json(plan_named(session, code))
@@ -163,7 +165,7 @@ def listing(app: App) -> None:
     """
     from sqlalchemy import select
 
-    from isp.runs.plans import plan_json
+    from isp.queries import plan_json
     from isp.tables import Plan
 
     with app.reading() as session:

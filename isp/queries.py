@@ -17,6 +17,9 @@ from isp.terms import term_in
 if TYPE_CHECKING:
     from isp.cancellation import Agreement
 
+EVER = Month.parse("1900-01")
+"""From when the first price of a plan is valid: contracts taken over may be older than the plan."""
+
 
 def customer_named(session: Session, number: str) -> Customer:
     found = session.scalar(select(Customer).where(Customer.number == number))
@@ -250,3 +253,30 @@ def cancellation_json(cancellation: Cancellation | None) -> dict[str, Any] | Non
         "installation": cancellation.installation,
         "ends_on": last.last if last else None,
     }
+
+
+def plan_json(plan: Plan) -> dict[str, Any]:
+    """The plan as the command line shows it; money in yen net."""
+    return {
+        "code": plan.code,
+        "name": plan.name,
+        "line": plan.line,
+        "monthly_fee": plan.prices[-1].monthly_fee,
+        "term_months": plan.term_months,
+        "early_fee": plan.early_fee,
+        "early_fee_tax": plan.early_fee_tax,
+        "opening_fee": plan.opening_fee,
+        "free_months": plan.free_months,
+        "installation_fee": plan.installation_fee,
+        "for": plan.sold_to,
+        "sold_until": plan.sold_until,
+        "mailboxes": plan.mailboxes,
+        "prices": prices_json(plan),
+    }
+
+
+def prices_json(plan: Plan) -> list[dict[str, Any]]:
+    return [
+        {"from": None if price.since == EVER else price.since, "monthly_fee": price.monthly_fee}
+        for price in plan.prices
+    ]

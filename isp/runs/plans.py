@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from datetime import date
 from reprlib import repr as shown
-from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -16,44 +15,14 @@ from isp.errors import Refused
 from isp.journal import record
 from isp.legal import SoldTo, refuse_plan_above_cap
 from isp.month import Month
-from isp.queries import plan_named, price_periods
+from isp.queries import EVER, plan_json, plan_named, price_periods, prices_json
 from isp.shift import Shift
 from isp.tables import Plan, PlanPrice
-
-EVER = Month.parse("1900-01")
-"""From when the first price of a plan is valid: contracts taken over may be older than the plan."""
 
 LINES = ("flets-hikari-next", "b-flets", "flets-adsl", "none")
 """Line types of connection plans; `none` for plans without a line, such as mail only (ISP-19)."""
 
 MAX_FEE = 10_000_000
-
-
-def plan_json(plan: Plan) -> dict[str, Any]:
-    """The plan as the command line shows it; money in yen net."""
-    return {
-        "code": plan.code,
-        "name": plan.name,
-        "line": plan.line,
-        "monthly_fee": plan.prices[-1].monthly_fee,
-        "term_months": plan.term_months,
-        "early_fee": plan.early_fee,
-        "early_fee_tax": plan.early_fee_tax,
-        "opening_fee": plan.opening_fee,
-        "free_months": plan.free_months,
-        "installation_fee": plan.installation_fee,
-        "for": plan.sold_to,
-        "sold_until": plan.sold_until,
-        "mailboxes": plan.mailboxes,
-        "prices": prices_json(plan),
-    }
-
-
-def prices_json(plan: Plan) -> list[dict[str, Any]]:
-    return [
-        {"from": None if price.since == EVER else price.since, "monthly_fee": price.monthly_fee}
-        for price in plan.prices
-    ]
 
 
 def _yen(field: str, amount: int) -> int:
