@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import gc
 import json
 import os
 import resource
@@ -143,6 +144,7 @@ def main() -> None:
     parser.add_argument("--customers", type=int, default=100_000)
     parser.add_argument("--database", default="")
     asked = parser.parse_args()
+    gc.set_threshold(100_000, 50, 50)  # as the command does
     with tempfile.TemporaryDirectory() as folder:
         url = asked.database or f"sqlite:///{folder}/isp.db"
         print(json.dumps(measure(Path(folder), url, asked.customers), indent=2))
