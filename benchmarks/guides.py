@@ -17,19 +17,24 @@ POLICY = policy.parse(policy.profile_text("consumer-isp"))
 LANGUAGES: tuple[Language, ...] = ("ja", "en")
 
 
-def rate(render: Callable[[guides.Guide, Language], str | bytes], number: int) -> float:
+def settings_of(client: guides.Client, language: Language, ordinal: int) -> guides.Settings:
+    if client.kind == "connection":
+        name = f"k{ordinal:08}@ppp.example.jp"
+        return guides.connection_settings(name, "flets-hikari-next", language)
+    address, name = f"member{ordinal}@example.jp", f"会員 {ordinal}"
+    return guides.settings_for(address, name, POLICY.mail, legacy=client.legacy)
+
+
+def rate(
+    render: Callable[[guides.Guide[guides.Settings], Language], str | bytes], number: int
+) -> float:
     """Guides a second, over all clients and both languages in turn."""
     every = [(client, language) for client in guides.clients() for language in LANGUAGES]
     for warm_up in (True, False):
         started = time.process_time()
         for ordinal in range(len(every) if warm_up else number):
             client, language = every[ordinal % len(every)]
-            settings = guides.settings_for(
-                f"member{ordinal}@example.jp",
-                f"会員 {ordinal}",
-                POLICY.mail,
-                legacy=client.legacy,
-            )
+            settings = settings_of(client, language, ordinal)
             guide = guides.guide_for(client.key, settings, language, POLICY.desk, POLICY.operator)
             render(guide, language)
     return number / (time.process_time() - started)

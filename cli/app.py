@@ -50,7 +50,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "domain": ("cli.domain", "Mail domains."),
     "mailbox": ("cli.mailbox", "Mailboxes of contracts."),
     "access": ("cli.access", "Connection accounts (PPPoE) of contracts."),
-    "guide": ("cli.guide", "Setup guides for members' programs."),
+    "guide": ("cli.guide", "Setup guides for mail programs and for the connection."),
     "letter": ("cli.letter", "Letters to members as PDF."),
     "outbox": ("cli.outbox", "Notices to members: waiting, sent."),
     "daily": ("cli.daily", "Everything that is due today, each thing once."),

@@ -124,18 +124,19 @@ def open_mailboxes(office: Office) -> str:
 def give_guides(office: Office) -> str:
     guides = office.folder / "guides"
     guides.mkdir()
-    address = _address(office)
+    contract = office.contract_of("C00000002")
+    letter = office.folder / "welcome.pdf"
+    office.isp("2026-02-28", "letter", "welcome", contract, "-o", letter)
+    named = {"mail": _address(office), "connection": contract}
     for client in office.isp("2026-02-28", "guide", "list"):
         for form in ("html", "pdf"):
             office.isp(
                 "2026-02-28",
-                *("guide", "show", address, "--client", client["client"], "--as", form),
-                *("-o", guides / f"{client['client']}.{form}"),
+                *("guide", "show", named[client["kind"]], "--client", client["client"]),
+                *("--as", form, "-o", guides / f"{client['client']}.{form}"),
             )
-    contract = office.contract_of("C00000002")
-    letter = office.folder / "welcome.pdf"
-    office.isp("2026-02-28", "letter", "welcome", contract, "-o", letter)
-    return f"{len(list(guides.iterdir()))} guides for {address} in {guides}, {letter}"
+    made = len(list(guides.iterdir()))
+    return f"{made} guides for {' and '.join(named.values())} in {guides}, {letter}"
 
 
 def _address(office: Office) -> str:

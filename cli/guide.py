@@ -1,4 +1,4 @@
-"""`isp guide`: setup guides for members' programs."""
+"""`isp guide`: setup guides for members' mail programs and their connection."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from cli.app import App, pass_app
 from cli.parameters import NEW_FILE
 
 if TYPE_CHECKING:
-    from provisioning.guides import Guide
+    from provisioning.guides import Guide, Settings
 
 Form = Literal["html", "text", "pdf", "json"]
 
 
 @click.group()
 def guide() -> None:
-    """Setup guides for members' programs."""
+    """Setup guides for mail programs and for the connection."""
 
 
 @guide.command("list")
 @pass_app
 def listing(app: App) -> None:
-    """List the programs that there is a guide for.
+    """List the mail programs, systems and routers that there is a guide for.
 
     \b
     Example:
@@ -54,12 +54,16 @@ def listing(app: App) -> None:
 @click.option("-o", "file", type=NEW_FILE, help="Write it to a file.")
 @pass_app
 def show(app: App, address: str, client: str, form: Form | None, file: Path | None) -> None:
-    """Show a guide with the values of one mailbox; a password is never in it.
+    """Show a guide with the member's own values; a password is never in it.
+
+    ADDRESS is the mailbox for a mail program; for a connection it is the contract number or the
+    connection ID.
 
     \b
     Examples:
       isp guide show taro@example.jp --client thunderbird
       isp guide show taro@example.jp --client outlook-2003 --as pdf -o guide.pdf
+      isp guide show K00000001 --client router --as pdf -o connection.pdf
     """
     from provisioning import guides
     from provisioning.queries import guide_settings
@@ -86,7 +90,7 @@ def _form_of(file: Path | None) -> Form:
     return forms.get(file.suffix.lower(), "text") if file else "text"
 
 
-def _rendered(app: App, made: Guide, form: Form) -> bytes:
+def _rendered(app: App, made: Guide[Settings], form: Form) -> bytes:
     import json
 
     from provisioning import guides

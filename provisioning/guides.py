@@ -1,7 +1,8 @@
-"""Setup guides [設定ガイド]: every step of a mail program with the member's own values (ISP-17).
+"""Setup guides [設定ガイド]: every step with the member's own values, for mail and the connection.
 
-A client is one file in `provisioning/clients/`; what all guides say alike stands in
-`templates/guides/words.toml`. Their texts hold placeholders such as `{address}`, filled in by plain
+A client is one file in `provisioning/clients/`: a mail program (ISP-17), or a system or router that
+connects by PPPoE (ISP-16). Its kind decides what a member enters there; what all guides of a kind
+say alike stands in `templates/guides/words.toml`. Their texts hold placeholders such as `{address}`, filled in by plain
 substitution: nothing in a file, and nothing in a member's name, is ever executed. No guide carries
 a password; the letter does (ISP-01).
 """
@@ -10,28 +11,31 @@ from __future__ import annotations
 
 import re
 import tomllib
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cache, lru_cache
 from importlib.resources import files
 from types import SimpleNamespace
-from typing import Annotated, Final, Literal
+from typing import Annotated, ClassVar, Final, Generic, Literal, Self, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
 
 from isp.documents import Language, environment, pdf, printable
 from isp.errors import Refused
+from isp.letters import line_name
 from isp.policy import Desk, Mail, Operator, Security, Server
 
 Protocol = Literal["imap", "pop3"]
 Kind = Literal["mail", "connection"]
 
 OPERATOR_WORDS: Final = frozenset({"operator", "tick", "untick", "password_source"})
-MEMBER_WORDS: Final = frozenset({"address", "username", "display_name"})
 SERVER_WORDS: Final = ("host", "port", "security", "ssl", "tls")
 """Of each server: `{pop_host}`, `{smtp_port}` ...; `ssl` is the box for encryption from the first
 byte, which old programs have, `tls` the switch for encryption of any kind."""
+LINE_WORDS: Final = frozenset({"line", "terminal", "wiring"})
+"""The line type, the device between wall and computer on it, and how the two hang together."""
 
 _PLACEHOLDER: Final = re.compile(r"\{([a-z_]+)\}")
 
@@ -57,8 +61,47 @@ class Outgoing:
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    """What a member enters for one mailbox [設定内容]; the best way to fetch mail comes first."""
+class Settings(ABC):
+    """What a member enters [設定内容] in the clients of one kind.
+
+    `own` names the fields that differ from member to member, which are the placeholders for them,
+    too; by the first of them the member is known.
+    """
+
+    kind: ClassVar[Kind]
+    own: ClassVar[tuple[str, ...]]
+
+    def identity(self) -> str:
+        """The mail address or the connection ID."""
+        return str(getattr(self, self.own[0]))
+
+    def inert(self) -> Self:
+        """Without control and direction marks, so that no name can add a line or turn one round."""
+        return replace(self, **{name: printable(getattr(self, name)).strip() for name in self.own})
+
+    def impersonal(self) -> Self:
+        """What is left without the member: the same for many."""
+        return replace(self, **dict.fromkeys(self.own, ""))
+
+    def own_values(self, said: SimpleNamespace) -> dict[str, str]:
+        """The member's placeholders and what stands for them."""
+        return {name: getattr(self, name) or said.any_name for name in self.own}
+
+    @abstractmethod
+    def shared_values(self, said: SimpleNamespace) -> dict[str, str]:
+        """The other placeholders of this kind and what stands for them."""
+
+    @abstractmethod
+    def fits(self, client: Client) -> bool:
+        """Whether they are for such a client."""
+
+
+@dataclass(frozen=True, slots=True)
+class MailSettings(Settings):
+    """What a member enters for one mailbox; the best way to fetch mail comes first (ISP-17)."""
+
+    kind = "mail"
+    own = ("address", "username", "display_name")
 
     address: str
     username: str
@@ -66,12 +109,46 @@ class Settings:
     incoming: tuple[Incoming, ...]
     outgoing: Outgoing
 
+    def shared_values(self, said: SimpleNamespace) -> dict[str, str]:
+        values = _of_server("smtp", self.outgoing, said)
+        for server in self.incoming:
+            values |= _of_server("imap" if server.protocol == "imap" else "pop", server, said)
+        return values
+
+    def fits(self, client: Client) -> bool:
+        return client.kind == self.kind and client.legacy is (self.incoming[0].protocol == "pop3")
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionSettings(Settings):
+    """What a member enters for the connection by PPPoE, and over which line it goes (ISP-16)."""
+
+    kind = "connection"
+    own = ("connection_id",)
+
+    connection_id: str
+    line: str
+    line_title: str
+
+    def shared_values(self, said: SimpleNamespace) -> dict[str, str]:
+        return {
+            "line": self.line_title,
+            "terminal": getattr(said, f"terminal_{self.line}"),
+            "wiring": getattr(said, f"wiring_{self.line}"),
+        }
+
+    def fits(self, client: Client) -> bool:
+        return client.kind == self.kind
+
+
+MEMBER_WORDS: Final = frozenset((*MailSettings.own, *ConnectionSettings.own))
+
 
 def _incoming(protocol: Protocol, server: Server) -> Incoming:
     return Incoming(protocol, server.host, server.port, server.security)
 
 
-def settings_for(address: str, display_name: str, mail: Mail, *, legacy: bool) -> Settings:
+def settings_for(address: str, display_name: str, mail: Mail, *, legacy: bool) -> MailSettings:
     """The user name is the whole address; mail leaves through the submission port, 587 (ISP-17).
 
     Programs of today get IMAP, then POP3. Those out of support [サポート終了] know no encryption
@@ -85,7 +162,18 @@ def settings_for(address: str, display_name: str, mail: Mail, *, legacy: bool) -
     else:
         incoming = (_incoming("imap", mail.imap), _incoming("pop3", mail.pop3))
         outgoing = Outgoing(submission.host, submission.port, submission.security)
-    return Settings(address, address, display_name, incoming, outgoing)
+    return MailSettings(address, address, display_name, incoming, outgoing)
+
+
+def connection_settings(connection_id: str, line: str, language: Language) -> ConnectionSettings:
+    """The connection ID and the line type [回線種別] as people know it (ISP-16).
+
+    A plan without an access line is refused: there is nothing to connect over.
+    """
+    title = line_name(line, language)
+    if not title:
+        raise Refused("line", f"{connection_id} has no access line ({line}): nothing to set up")
+    return ConnectionSettings(connection_id, line, title)
 
 
 Text = Annotated[str, Meta(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f\x7f]*$")]
@@ -131,7 +219,7 @@ class Instruction(Record, frozen=True):
 
 
 class Client(Record, frozen=True, kw_only=True):
-    """A program that members set up; `aliases` are further keys that find it.
+    """A program, system or router that members set up; `aliases` are further keys that find it.
 
     A legacy client says since when it is out of support and names a modern one instead.
     """
@@ -146,11 +234,13 @@ class Client(Record, frozen=True, kw_only=True):
     modern: Text | None = None
 
 
-def placeholders(*, legacy: bool) -> frozenset[str]:
-    """The placeholders that a client's file may use; a legacy client is set up with POP3."""
+def placeholders(kind: Kind, *, legacy: bool) -> frozenset[str]:
+    """The placeholders that a client's file may use; a legacy mail program is set up with POP3."""
+    if kind == "connection":
+        return OPERATOR_WORDS | LINE_WORDS | frozenset(ConnectionSettings.own)
     servers = ("pop", "smtp") if legacy else ("imap", "pop", "smtp")
     of_servers = {f"{server}_{word}" for server in servers for word in SERVER_WORDS}
-    return OPERATOR_WORDS | MEMBER_WORDS | of_servers
+    return OPERATOR_WORDS | of_servers | frozenset(MailSettings.own)
 
 
 def _texts(client: Client) -> Iterator[str]:
@@ -164,7 +254,7 @@ def _texts(client: Client) -> Iterator[str]:
 
 
 def _refuse_unknown_placeholders(client: Client, file: str) -> None:
-    known = placeholders(legacy=client.legacy)
+    known = placeholders(client.kind, legacy=client.legacy)
     for text in _texts(client):
         for position, piece in enumerate(_PLACEHOLDER.split(text)):
             if position % 2 and piece not in known:
@@ -199,16 +289,17 @@ def by_name(found: Mapping[str, Client]) -> dict[str, Client]:
         for alias in client.aliases:
             if named.setdefault(alias, client) is not client:
                 raise Refused(file, f"the alias {alias!r} belongs to {named[alias].key!r}")
-        if client.modern is not None and (
-            client.modern not in found or found[client.modern].legacy
-        ):
-            raise Refused(file, f"modern: no client {client.modern!r} that is still supported")
+        if client.modern is not None:
+            modern = found.get(client.modern)
+            if modern is None or modern.legacy or modern.kind != client.kind:
+                why = f"no client {client.modern!r} that is still supported, of the same kind"
+                raise Refused(file, f"modern: {why}")
     return named
 
 
 @cache
 def clients() -> tuple[Client, ...]:
-    """Every program that there is a guide for, sorted by key."""
+    """Everything that there is a guide for, sorted by key."""
     folder = files("provisioning").joinpath("clients")
     found = {
         file.name.removesuffix(".toml"): file
@@ -233,12 +324,13 @@ def client_of(key: str) -> Client:
 
 
 @cache
-def words(language: Language) -> SimpleNamespace:
-    """What all guides say alike in `language`."""
+def words(language: Language, kind: Kind) -> SimpleNamespace:
+    """What all guides of a kind say alike in `language`."""
     text = files("templates").joinpath("guides", "words.toml").read_text("utf-8")
-    return SimpleNamespace(
-        **msgspec.convert(tomllib.loads(text), dict[str, dict[str, str]])[language]
+    found = msgspec.convert(
+        tomllib.loads(text), dict[str, dict[str, dict[str, str | tuple[str, ...]]]]
     )
+    return SimpleNamespace(**found["all"][language], **found[kind][language])
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,15 +353,19 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Alternative:
-    """The supported program to use instead [代わりのソフト]."""
+    """What to use instead that is still supported [代わりのソフト]."""
 
     client: str
     title: str
     text: str
 
 
+SettingsT = TypeVar("SettingsT", bound=Settings)
+SettingsT_co = TypeVar("SettingsT_co", bound=Settings, covariant=True)
+
+
 @dataclass(frozen=True, slots=True)
-class Guide:
+class Guide(Generic[SettingsT_co]):
     """One client's steps for one member; `warning` and `modern_alternative` where it is legacy."""
 
     client: str
@@ -277,7 +373,7 @@ class Guide:
     legacy: bool
     kind: Kind
     address: str
-    settings: Settings
+    settings: SettingsT_co
     warning: str | None
     modern_alternative: Alternative | None
     steps: tuple[Step, ...]
@@ -340,14 +436,17 @@ def _entry(
 
 @lru_cache(maxsize=1024)
 def _steps(
-    key: str,
-    language: Language,
-    operator: str,
-    incoming: tuple[Incoming, ...],
-    outgoing: Outgoing,
+    key: str, language: Language, operator: str, settings: Settings
 ) -> tuple[Step | _Personal, ...]:
     """The steps of a client at one operator: most are the same for all members, and made once."""
-    values = _common_values(operator, incoming, outgoing, words(language))
+    said = words(language, settings.kind)
+    values = {
+        "operator": operator,
+        "password_source": said.password_source,
+        "tick": said.tick,
+        "untick": said.untick,
+        **settings.shared_values(said),
+    }
     steps: list[Step | _Personal] = []
     for step in client_of(key).steps:
         cut = _Personal(
@@ -370,54 +469,28 @@ def _of_server(name: str, server: Incoming | Outgoing, said: SimpleNamespace) ->
     }
 
 
-def _common_values(
-    operator: str, incoming: tuple[Incoming, ...], outgoing: Outgoing, said: SimpleNamespace
-) -> dict[str, str]:
-    values = {
-        "operator": operator,
-        "password_source": said.password_source,
-        "tick": said.tick,
-        "untick": said.untick,
-        **_of_server("smtp", outgoing, said),
-    }
-    for server in incoming:
-        values |= _of_server("imap" if server.protocol == "imap" else "pop", server, said)
-    return values
-
-
 def guide_for(
-    client_key: str, settings: Settings, language: Language, desk: Desk, operator: Operator
-) -> Guide:
-    """The steps of one client with one member's values in them (ISP-17, ALL-05).
+    client_key: str, settings: SettingsT, language: Language, desk: Desk, operator: Operator
+) -> Guide[SettingsT]:
+    """The steps of one client with one member's values in them (ISP-16, ISP-17, ALL-05).
 
-    A legacy guide warns and names the modern client. Control and direction marks in names are
-    dropped, so that no name can add a line to a guide or turn one round. An unknown client is
-    refused; settings made for the other kind of client are a mistake of the caller.
+    A legacy guide warns and names the modern client. An unknown client is refused; settings made
+    for another kind of client are a mistake of the caller.
     """
     client = client_of(client_key)
-    if client.legacy is (settings.incoming[0].protocol == "imap"):
-        raise ValueError(f"{client.key} wants settings_for(..., legacy={client.legacy})")
-    said = words(language)
-    settings = replace(
-        settings,
-        address=printable(settings.address).strip(),
-        username=printable(settings.username).strip(),
-        display_name=printable(settings.display_name).strip(),
-    )
+    if not settings.fits(client):
+        raise ValueError(f"{client.key} wants other settings: {client.kind}, {client.legacy=}")
+    settings = settings.inert()
     name = operator.name if language == "ja" else operator.name_en
-    values = {
-        "address": settings.address,
-        "username": settings.username,
-        "display_name": settings.display_name or said.any_name,
-    }
-    steps = _steps(client.key, language, name, settings.incoming, settings.outgoing)
+    values = settings.own_values(words(language, client.kind))
+    steps = _steps(client.key, language, name, settings.impersonal())
     warning, alternative = _caution(client.key, language)
     return Guide(
         client=client.key,
         title=client.title.said(language),
         legacy=client.legacy,
         kind=client.kind,
-        address=settings.address,
+        address=settings.identity(),
         settings=settings,
         warning=warning,
         modern_alternative=alternative,
@@ -430,7 +503,8 @@ def guide_for(
 @cache
 def _caution(key: str, language: Language) -> tuple[str | None, Alternative | None]:
     """Of a legacy client: since when it is out of support, what is at risk, what to use instead."""
-    client, said = client_of(key), words(language)
+    client = client_of(key)
+    said = words(language, client.kind)
     if client.support_ended is None or client.modern is None:
         return None, None
     gap = "" if language == "ja" else " "
@@ -441,7 +515,7 @@ def _caution(key: str, language: Language) -> tuple[str | None, Alternative | No
     )
 
 
-def guide_json(guide: Guide) -> dict[str, object]:
+def guide_json(guide: Guide[Settings]) -> dict[str, object]:
     """The guide as `isp guide show --format json` prints it."""
     desk = guide.desk
     return {
@@ -455,8 +529,8 @@ def guide_json(guide: Guide) -> dict[str, object]:
         if guide.modern_alternative
         else None,
         "settings": {
-            **asdict(guide.settings),
-            "incoming": [asdict(server) for server in guide.settings.incoming],
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in asdict(guide.settings).items()
         },
         "steps": [
             {
@@ -471,21 +545,21 @@ def guide_json(guide: Guide) -> dict[str, object]:
     }
 
 
-def guide_html(guide: Guide, language: Language) -> str:
+def guide_html(guide: Guide[Settings], language: Language) -> str:
     """One page that needs no other file, to be shown, mailed or printed."""
     page = environment().get_template("guides/guide.html")
-    return page.render(guide=guide, words=words(language), language=language)
+    return page.render(guide=guide, words=words(language, guide.kind), language=language)
 
 
-def guide_text(guide: Guide, language: Language) -> str:
+def guide_text(guide: Guide[Settings], language: Language) -> str:
     """The guide as plain text."""
     page = environment().get_template("guides/guide.txt")
-    return page.render(guide=guide, words=words(language), language=language)
+    return page.render(guide=guide, words=words(language, guide.kind), language=language)
 
 
-def guide_pdf(guide: Guide, language: Language) -> bytes:
+def guide_pdf(guide: Guide[Settings], language: Language) -> bytes:
     """The guide on A4, the desk at the foot of every sheet (ISP-22)."""
-    said, desk = words(language), guide.desk
+    said, desk = words(language, guide.kind), guide.desk
     return pdf(
         "guides/guide.typ",
         {

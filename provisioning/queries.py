@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.orm import Session, contains_eager
 
 from isp.errors import Refused
@@ -10,7 +10,14 @@ from isp.queries import contract_named
 from isp.shift import Shift
 from isp.tables import Contract
 from provisioning.addresses import mail_address
-from provisioning.guides import Settings, client_of, settings_for
+from provisioning.guides import (
+    ConnectionSettings,
+    MailSettings,
+    Settings,
+    client_of,
+    connection_settings,
+    settings_for,
+)
 from provisioning.tables import AccessAccount, Domain, Mailbox
 
 
@@ -74,15 +81,47 @@ def access_of(session: Session, contract: str) -> AccessAccount | None:
     )
 
 
+def access_named(session: Session, name: str) -> AccessAccount:
+    """The connection account with this ID, or of the contract with this number; also a removed one."""
+    found = session.scalar(
+        select(AccessAccount)
+        .join(AccessAccount.contract)
+        .where(
+            or_(
+                AccessAccount.connection_id == name.strip().lower(), Contract.number == name.strip()
+            )
+        )
+    )
+    if found is None:
+        raise Refused(
+            "address",
+            f"there is no connection account {name!r}: give the contract number or the connection "
+            "ID; `isp access open CONTRACT` opens one",
+        )
+    return found
+
+
 def guide_settings(session: Session, shift: Shift, address: str, client: str) -> Settings:
-    """What the member enters into this program for an existing mailbox (ISP-17)."""
+    """What the member enters into this client: for a mailbox by its address (ISP-17), for the
+    connection by the contract number or the connection ID (ISP-16). Nothing that has been removed.
+    """
+    if client_of(client).kind == "connection":
+        return _connection_settings(session, shift, address)
     mailbox = mailbox_named(session, address)
     if mailbox.status == "removed":
         raise Refused("address", f"{mailbox.address} has been removed, nothing reaches it")
     return settings_of(shift, mailbox, client)
 
 
-def settings_of(shift: Shift, mailbox: Mailbox, client: str) -> Settings:
+def _connection_settings(session: Session, shift: Shift, name: str) -> ConnectionSettings:
+    account = access_named(session, name)
+    if account.status == "removed":
+        raise Refused("address", f"{account.connection_id} has been removed, it connects no more")
+    line = account.contract.plan.line
+    return connection_settings(account.connection_id, line, shift.policy.language)
+
+
+def settings_of(shift: Shift, mailbox: Mailbox, client: str) -> MailSettings:
     """The settings of a mailbox, legacy ones for a program out of support."""
     return settings_for(
         mailbox.address,

@@ -16,6 +16,7 @@ from isp.errors import Refused
 from isp.journal import history
 from isp.lifecycle import ContractStatus
 from isp.tables import Journal, Outbox
+from provisioning.guides import MailSettings
 from provisioning.letters import welcome_pdf
 from provisioning.passwords import verify
 from provisioning.queries import access_of, guide_settings, mailbox_named
@@ -224,6 +225,7 @@ def test_isp_17_settings_are_those_of_the_mailbox_and_the_program(
         conclude(session)
         add_mailbox(session, shift, TARO, CONTRACT, "会員 太郎")
         settings = guide_settings(session, shift, "TARO@example.jp", client)
+        assert isinstance(settings, MailSettings)
         assert (settings.address, settings.username, settings.display_name) == (
             TARO,
             TARO,

@@ -18,17 +18,21 @@ from isp import policy
 from isp.documents import Language
 from isp.errors import Refused
 from provisioning import guides
-from provisioning.guides import Guide, Incoming, Outgoing
+from provisioning.guides import Guide, Incoming, Kind, MailSettings, Outgoing, Settings
 
 POLICY = policy.parse(policy.profile_text("consumer-isp"))
 ADDRESS = "hanako.yamada@example.jp"
 LANGUAGES: tuple[Language, ...] = ("ja", "en")
 EVERY = [(client.key, language) for client in guides.clients() for language in LANGUAGES]
+MAIL = [(key, language) for key, language in EVERY if guides.client_of(key).kind == "mail"]
 LEGACY = [client.key for client in guides.clients() if client.legacy]
 MODERN = [client.key for client in guides.clients() if not client.legacy]
+KINDS: tuple[Kind, ...] = ("mail", "connection")
+MAIL_OF_BOTH_AGES = ["macosx-10-6-mail", "apple-mail"]
 JAPANESE = re.compile("[\u3000-\u30ff\u4e00-\u9fff\uff00-\uffef]")
 
 every_guide = pytest.mark.parametrize(("key", "language"), EVERY)
+every_mail_guide = pytest.mark.parametrize(("key", "language"), MAIL)
 
 
 def made(
@@ -36,14 +40,21 @@ def made(
     language: Language = "ja",
     name: str = "Hanako Yamada",
     mail: policy.Mail = POLICY.mail,
-) -> Guide:
+) -> Guide[MailSettings]:
     legacy = guides.client_of(key).legacy
     own = guides.settings_for(ADDRESS, name, mail, legacy=legacy)
     return guides.guide_for(key, own, language, POLICY.desk, POLICY.operator)
 
 
+def of_any_kind(key: str, language: Language = "ja") -> Guide[Settings]:
+    if guides.client_of(key).kind == "mail":
+        return made(key, language)
+    own = guides.connection_settings("k00000001@ppp.example.jp", "b-flets", language)
+    return guides.guide_for(key, own, language, POLICY.desk, POLICY.operator)
+
+
 @cache
-def pdf_pages(guide: Guide, language: Language) -> list[str]:
+def pdf_pages(guide: Guide[Settings], language: Language) -> list[str]:
     return [
         page.extract_text()
         for page in PdfReader(io.BytesIO(guides.guide_pdf(guide, language))).pages
@@ -91,7 +102,7 @@ def test_isp_17_legacy_programs_get_pop3_110_and_587_with_authentication() -> No
     assert own.outgoing == Outgoing("smtp.example.jp", 587, "none", "password")
 
 
-@pytest.mark.parametrize("key", [LEGACY[0], MODERN[0]])
+@pytest.mark.parametrize("key", MAIL_OF_BOTH_AGES)
 def test_settings_of_the_other_kind_of_client_are_a_mistake_of_the_caller(key: str) -> None:
     wrong = guides.settings_for(ADDRESS, "", POLICY.mail, legacy=not guides.client_of(key).legacy)
     with pytest.raises(ValueError, match=key):
@@ -150,7 +161,7 @@ def test_an_unknown_client_is_refused_with_the_keys_that_there_are() -> None:
 
 
 @pytest.mark.req("ISP-17", "ISP-22")
-@every_guide
+@every_mail_guide
 def test_isp_17_every_form_carries_the_members_own_values_and_isp_22_the_desk(
     key: str, language: Language
 ) -> None:
@@ -185,7 +196,7 @@ def test_isp_17_every_form_carries_the_members_own_values_and_isp_22_the_desk(
 
 
 @pytest.mark.req("ISP-17")
-@every_guide
+@every_mail_guide
 def test_isp_17_the_steps_themselves_carry_every_value(key: str, language: Language) -> None:
     guide = made(key, language)
     entered = [field.value for step in guide.steps for field in step.fields]
@@ -196,7 +207,7 @@ def test_isp_17_the_steps_themselves_carry_every_value(key: str, language: Langu
     assert all(field.label and field.value for step in guide.steps for field in step.fields)
 
 
-@every_guide
+@every_mail_guide
 def test_no_placeholder_is_left_and_typed_values_are_the_members_or_the_servers(
     key: str, language: Language
 ) -> None:
@@ -211,7 +222,7 @@ def test_no_placeholder_is_left_and_typed_values_are_the_members_or_the_servers(
 
 
 @pytest.mark.req("ISP-17")
-@every_guide
+@every_mail_guide
 def test_isp_17_ports_and_servers_come_from_the_policy_alone(key: str, language: Language) -> None:
     def server(host: str, port: int) -> policy.Server:
         return policy.Server(host=host, port=port, security="ssl")
@@ -238,12 +249,12 @@ def test_a_box_for_encryption_follows_the_policy(language: Language) -> None:
     encrypted = policy.Server(host="pop.example.jp", port=995, security="ssl")
     mail = msgspec.structs.replace(POLICY.mail, pop3_legacy=encrypted)
 
-    def ticked(guide: Guide, port: str) -> str:
+    def ticked(guide: Guide[Settings], port: str) -> str:
         fields = [field for step in guide.steps for field in step.fields]
         return fields[[field.value for field in fields].index(port) + 1].value
 
     plain, safe = (made("windows-mail", language, mail=of) for of in (POLICY.mail, mail))
-    said = guides.words(language)
+    said = guides.words(language, "mail")
     assert ticked(plain, "110") == said.untick
     assert ticked(safe, "995") == said.tick
 
@@ -253,7 +264,7 @@ def test_a_box_for_encryption_follows_the_policy(language: Language) -> None:
 def test_all_05_english_guides_hold_no_japanese_and_japanese_ones_do(
     key: str, language: Language
 ) -> None:
-    guide = made(key, language)
+    guide = of_any_kind(key, language)
     forms = (
         Page(guides.guide_html(guide, language)).text,
         guides.guide_text(guide, language),
@@ -264,33 +275,36 @@ def test_all_05_english_guides_hold_no_japanese_and_japanese_ones_do(
 
 
 @pytest.mark.req("ALL-05")
-@pytest.mark.parametrize("key", [LEGACY[0], MODERN[0]])
+@pytest.mark.parametrize("key", [*MAIL_OF_BOTH_AGES, "windows-xp", "router"])
 def test_all_05_an_english_pdf_holds_no_japanese(key: str) -> None:
-    assert JAPANESE.search("".join(pdf_pages(made(key, "en"), "en"))) is None
+    assert JAPANESE.search("".join(pdf_pages(of_any_kind(key, "en"), "en"))) is None
 
 
-def test_all_05_both_languages_say_the_same_things() -> None:
-    ja, en = (vars(guides.words(language)) for language in LANGUAGES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_all_05_both_languages_say_the_same_things(kind: Kind) -> None:
+    ja, en = (vars(guides.words(language, kind)) for language in LANGUAGES)
     assert set(ja) == set(en)
     assert all({**ja, **en}.values())
+    assert len(ja["troubles"]) == len(en["troubles"])
 
 
 @every_guide
 def test_isp_01_a_guide_says_where_the_password_is_and_cannot_carry_one(
     key: str, language: Language
 ) -> None:
-    guide = made(key, language)
-    source = guides.words(language).password_source
+    guide = of_any_kind(key, language)
+    said = guides.words(language, guide.kind)
     passwords = [
         field.value
         for step in guide.steps
         for field in step.fields
-        if field.label.endswith(("パスワード", "Password", "password"))
+        if field.label.endswith(("パスワード", "Password", "password", "パスワードの確認入力"))
+        and field.value != said.tick  # "Remember this password"
     ]
     assert passwords
-    assert set(passwords) == {source}
-    assert guides.words(language).password_note in guides.guide_text(guide, language)
-    assert "password" not in guides.placeholders(legacy=False)
+    assert set(passwords) == {said.password_source}
+    assert said.password_note in guides.guide_text(guide, language)
+    assert "password" not in guides.placeholders(guide.kind, legacy=guide.legacy)
 
 
 def test_a_member_without_a_display_name_may_choose_one() -> None:
@@ -304,20 +318,21 @@ def test_a_member_without_a_display_name_may_choose_one() -> None:
 # Legacy
 
 
-@pytest.mark.req("ISP-17")
+@pytest.mark.req("ISP-16", "ISP-17")
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("key", LEGACY)
-def test_isp_17_a_legacy_guide_warns_at_its_top_and_offers_the_modern_one(
+def test_isp_16_isp_17_a_legacy_guide_warns_at_its_top_and_offers_the_modern_one(
     key: str, language: Language
 ) -> None:
-    guide = made(key, language)
-    said = guides.words(language)
+    guide = of_any_kind(key, language)
+    said = guides.words(language, guide.kind)
     assert guide.warning is not None
     assert guide.modern_alternative is not None
     assert re.search(r"20\d\d", guide.warning)
     assert said.risk in guide.warning
     modern = guides.client_of(guide.modern_alternative.client)
     assert not modern.legacy
+    assert modern.kind == guide.kind
     assert modern.title.said(language) in guide.modern_alternative.text
     forms = (
         Page(guides.guide_html(guide, language)).text,
@@ -332,26 +347,27 @@ def test_isp_17_a_legacy_guide_warns_at_its_top_and_offers_the_modern_one(
         assert places[-1] < form.index(said.settings)
 
 
+@pytest.mark.parametrize("key", ["windows-mail", "windows-xp"])
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_a_legacy_pdf_warns_at_its_top(language: Language) -> None:
-    first = pdf_pages(made(LEGACY[0], language), language)[0]
-    said = guides.words(language)
+def test_a_legacy_pdf_warns_at_its_top(key: str, language: Language) -> None:
+    first = pdf_pages(of_any_kind(key, language), language)[0]
+    said = guides.words(language, guides.client_of(key).kind)
     assert first.index(said.warning) < first.index(said.settings)
 
 
 @pytest.mark.parametrize("key", MODERN)
 def test_a_guide_for_a_supported_program_does_not_warn(key: str) -> None:
-    guide = made(key)
+    guide = of_any_kind(key)
     assert guide.warning is None
     assert guide.modern_alternative is None
-    assert guides.words("ja").warning not in guides.guide_text(guide, "ja")
+    assert guides.words("ja", guide.kind).warning not in guides.guide_text(guide, "ja")
     assert "warning" not in dict(Page(guides.guide_html(guide, "ja")).elements)
 
 
 # Forms
 
 
-@every_guide
+@every_mail_guide
 def test_json_is_what_the_command_line_promises_and_round_trips(
     key: str, language: Language
 ) -> None:
@@ -398,7 +414,7 @@ def test_json_is_what_the_command_line_promises_and_round_trips(
 
 @every_guide
 def test_the_page_needs_no_other_file_and_says_its_language(key: str, language: Language) -> None:
-    source = guides.guide_html(made(key, language), language)
+    source = guides.guide_html(of_any_kind(key, language), language)
     page = Page(source)
     assert page.elements[0] == ("html", (("lang", language),))
     tags = {tag for tag, _ in page.elements}
@@ -410,7 +426,7 @@ def test_the_page_needs_no_other_file_and_says_its_language(key: str, language: 
     assert links == ["tel:0120-000-000", "mailto:support@example.jp"]
     assert "url(" not in source
     assert "@import" not in source
-    assert len(re.findall(r"<li>\s*<h3>", source)) == len(made(key, language).steps)
+    assert len(re.findall(r"<li>\s*<h3>", source)) == len(of_any_kind(key, language).steps)
     for identified in re.findall(r'aria-labelledby="(\w+)"', source):
         assert f'id="{identified}"' in source
 
@@ -496,7 +512,7 @@ def test_controls_and_direction_marks_do_not_reach_any_form(name: str, printed: 
 
 
 @settings(max_examples=40)
-@given(name=st.text(max_size=60), key=st.sampled_from([key for key, _ in EVERY]))
+@given(name=st.text(max_size=60), key=st.sampled_from([key for key, _ in MAIL]))
 def test_no_name_changes_anything_but_itself(name: str, key: str) -> None:
     guide, plain = made(key, "en", name=name), made(key, "en", name="")
     page, other = Page(guides.guide_html(guide, "en")), Page(guides.guide_html(plain, "en"))
@@ -586,6 +602,7 @@ def test_a_legacy_client_has_no_imap() -> None:
     ("modern", "aliases", "why"),
     [
         ("none-such", "[]", "modern: no client 'none-such'"),
+        ("router", "[]", "'router' that is still supported, of the same kind"),
         ("old", "[]", "modern: no client 'old' that is still supported"),
         ("new", '["new"]', "the alias 'new' belongs to 'new'"),
     ],
@@ -596,7 +613,7 @@ def test_clients_that_contradict_one_another_are_refused(
     new = guides.client_from("new", FILE)
     old = guides.client_from("old", legacy_file(modern, aliases=aliases))
     with pytest.raises(Refused, match=why) as refused:
-        guides.by_name({"new": new, "old": old})
+        guides.by_name({"new": new, "old": old, "router": guides.client_of("router")})
     assert refused.value.field == "clients/old.toml"
 
 

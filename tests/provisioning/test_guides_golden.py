@@ -19,7 +19,18 @@ FOLDER = Path(__file__).resolve().parent.parent / "golden" / "guides"
 POLICY = policy.parse(policy.profile_text("consumer-isp"))
 LANGUAGES: tuple[Language, ...] = ("ja", "en")
 NAMES: dict[Language, str] = {"ja": "山田 花子", "en": "Hanako Yamada"}
-WHOLE = ("windows-mail", "thunderbird")
+WHOLE = ("windows-mail", "thunderbird", "windows-xp", "router")
+LINES = {"windows-xp": "flets-adsl", "windows-vista": "b-flets"}
+
+
+def settings(client: guides.Client, language: Language) -> guides.Settings:
+    """Hanako Yamada's, over each of the three lines somewhere."""
+    if client.kind == "connection":
+        line = LINES.get(client.key, "flets-hikari-next")
+        return guides.connection_settings("k00000001@ppp.example.jp", line, language)
+    return guides.settings_for(
+        "hanako.yamada@example.jp", NAMES[language], POLICY.mail, legacy=client.legacy
+    )
 
 
 def forms() -> dict[str, str]:
@@ -27,9 +38,7 @@ def forms() -> dict[str, str]:
     found = {}
     for client in guides.clients():
         for language in LANGUAGES:
-            own = guides.settings_for(
-                "hanako.yamada@example.jp", NAMES[language], POLICY.mail, legacy=client.legacy
-            )
+            own = settings(client, language)
             guide = guides.guide_for(client.key, own, language, POLICY.desk, POLICY.operator)
             name = f"{client.key}.{language}"
             found[f"{name}.txt"] = guides.guide_text(guide, language)
