@@ -114,7 +114,10 @@ def run(bureau: Bureau, of: Month) -> None:
 
 
 @pytest.mark.req("ISP-02", "ISP-05", "ISP-09", "ISP-11", "ISP-14", "ALL-02")
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=settings().max_examples // 8,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(
     lives=st.lists(LIVES, min_size=1, max_size=3),
     runs=RUNS,
