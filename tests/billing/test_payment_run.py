@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from bureau import Bureau, month
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from sqlalchemy import Engine, select
 
@@ -249,7 +249,13 @@ STEP = st.tuples(st.booleans(), st.integers(-3, 20) | st.integers(100, 50_000))
 
 
 @pytest.mark.req("ALL-01")
-@given(net=st.integers(1, 100_000), rate=RATE, rounding=ROUNDING, steps=st.lists(STEP, max_size=8))
+@given(
+    net=st.integers(1, 300) | st.integers(1, 100_000),
+    rate=RATE,
+    rounding=ROUNDING,
+    steps=st.lists(STEP, max_size=8),
+)
+@example(net=10, rate=10, rounding="floor", steps=[(False, 1), (False, -1)])
 def test_however_it_is_credited_no_yen_is_left_or_made_up(
     net: int, rate: int, rounding: Rounding, steps: list[tuple[bool, int]]
 ) -> None:
