@@ -7,18 +7,19 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import Integer, and_, cast, exists, extract, func, or_, select
 from sqlalchemy.orm import Session, aliased, joinedload, selectinload
 
 from billing import explain
 from billing.collecting import billed_months, statement_months
 from billing.drafting import sale_date
 from billing.explain import Explanation
-from billing.tables import Batch, BillRun, Collection, Invoice, InvoiceLine, Payment
+from billing.tables import LIVE, Batch, BillRun, Collection, Invoice, InvoiceLine, Payment
 from isp.errors import Refused
 from isp.month import Month
 from isp.queries import customer_named, price_periods
 from isp.shift import Shift
+from isp.tables import Cancellation, Contract, Journal
 from isp.tax import RateTotal
 
 AT_ONCE = 500
@@ -182,6 +183,43 @@ def _json(invoice: Invoice, owed: int) -> dict[str, Any]:
 def billed_to(session: Session) -> Month | None:
     """The last month that has been billed to the end [請求済みの月], None before the first."""
     return session.scalar(select(func.max(BillRun.month)))
+
+
+def months_opened_late(session: Session) -> list[Month]:
+    """Months that were billed to the end before the desk opened a contract charged in them [遡及開通].
+
+    Contracts taken over are not meant: what they cost before was billed elsewhere.
+    """
+    told_in = extract("year", Journal.business_date) * 12
+    told_in += extract("month", Journal.business_date) - 1
+    charged = or_(
+        BillRun.month >= Contract.charged_from + Contract.free_months,
+        and_(BillRun.month == Contract.charged_from, Contract.opening_fee > 0),
+    )
+    last = Cancellation.last_charged_month
+    unbilled = ~exists().where(
+        InvoiceLine.contract_id == Contract.id,
+        InvoiceLine.month == BillRun.month,
+        LIVE,
+    )
+    return list(
+        session.scalars(
+            select(BillRun.month)
+            .distinct()
+            .select_from(Contract)
+            .join(Journal, Journal.subject == Contract.number)
+            .join(BillRun, BillRun.completed_at < Journal.at)
+            .outerjoin(Cancellation, Cancellation.contract_id == Contract.id)
+            .where(
+                Journal.act == "contract.opened",
+                cast(told_in, Integer) > cast(Contract.charged_from, Integer),
+                charged,
+                or_(last.is_(None), last >= BillRun.month),
+                unbilled,
+            )
+            .order_by(BillRun.month)
+        )
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,10 +117,11 @@ def announce_renewals(app: App) -> Done:
 def months_to_bill(app: App) -> list[Month]:
     """The last month once its run day has come, and those before it that no run has completed.
 
+    Months completed before are looked at again where a contract charged in them was opened since.
     The office bills from the month of its first contract on, concluded here or taken over: what
     came before was billed elsewhere.
     """
-    from billing.queries import billed_to
+    from billing.queries import billed_to, months_opened_late
     from isp.month import Month
     from isp.queries import first_contract_on
 
@@ -129,8 +130,10 @@ def months_to_bill(app: App) -> list[Month]:
     with app.reading() as session:
         billed = billed_to(session)
         begun = first_contract_on(session) if billed is None else None
+        late = months_opened_late(session)
     if billed is not None:
-        return list(min(billed + 1, last).until(last))
+        first = min(billed + 1, last)
+        return [*(month for month in late if month < first), *first.until(last)]
     return list(Month.of(begun).until(last)) if begun else []
 
 
@@ -172,11 +175,9 @@ def export_transfers(app: App) -> Done:
     shift = app.shift
     policy, today = shift.policy.transfer, app.day.today
     month = Month.of(today) - 1
-    if (
-        not policy.export_day
-        <= today.day
-        < transfer_date(month, policy.day, shift.day.calendar).day
-    ):
+    # Compared as dates: the day of transfer may be moved into the next month.
+    drawn_on = transfer_date(month, policy.day, shift.day.calendar)
+    if not today.replace(day=policy.export_day) <= today < drawn_on:
         return Done()
     name = f"transfer-{month}", ".txt"
     return hand_out_once(
@@ -212,7 +213,10 @@ def hand_out_once(
     from cli.debit import hand_out, part_of
 
     folder = app.path(app.policy.files.directory)
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as wrong:
+        raise Fault(f"files.directory: cannot make {folder}: {wrong.strerror}") from None
     with app.reading() as session:
         waiting = is_anything_planned(session, channel, month)
         given = [batch.records for batch in batches_of(session, channel, month)]

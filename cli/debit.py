@@ -40,6 +40,7 @@ def hand_out(app: App, file: Path, export: Callable[[Session], Exported]) -> Exp
                 out.writelines(exported.content)
                 out.flush()
                 os.fsync(out.fileno())
+            session.flush()  # first: expunging drops what is not written yet, the journal's record too
             session.expunge_all()
         part.replace(file)
     except OSError as wrong:

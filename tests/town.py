@@ -92,7 +92,7 @@ def everything(url: str) -> dict[str, list[Any]]:
     rooms = (isp.tables, billing.tables, provisioning.tables)
     tables = {name: table for room in rooms for name, table in room.Base.metadata.tables.items()}
     opened = isp.database.engine(url)
-    with opened.connect() as connection:
+    with isp.database.reading(opened).connect() as connection:
         found = {
             name: sorted(map(repr, connection.execute(text(f"SELECT * FROM {name}"))))
             for name in tables

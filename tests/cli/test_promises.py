@@ -395,6 +395,24 @@ def test_card_files_answer_with_the_keys_promised(furnished: Furnished) -> None:
     assert furnished.ok("invoice show {R2}")["status"] == "paid"
 
 
+@pytest.mark.req("ALL-03")
+def test_all_03_files_given_out_and_answered_are_in_the_journal(furnished: Furnished) -> None:
+    folder = furnished.office.folder
+    furnished.ok("debit export --month 2026-01 -o {out}/transfer.txt")
+    outside.bank_answers(folder / "transfer.txt", outside.Purse())
+    furnished.ok("debit import {out}/transfer-result.txt", "2026-02-24")
+    furnished.ok("card export --month 2026-01 -o {out}/sales.csv")
+    outside.card_company_answers(folder / "sales.csv", outside.Purse())
+    furnished.ok("card import {out}/sales-result.csv", "2026-02-24")
+    acts = [(each["act"], each["after"]["channel"]) for each in furnished.ok("journal --last 4")]
+    assert acts == [
+        ("batch.exported", "account-transfer"),
+        ("batch.imported", "account-transfer"),
+        ("batch.exported", "card"),
+        ("batch.imported", "card"),
+    ]
+
+
 @pytest.mark.req("ALL-02")
 def test_all_02_bill_run_bills_once_and_says_what_it_skipped(furnished: Furnished) -> None:
     again = furnished.ok("bill run --month 2026-01")
