@@ -118,19 +118,21 @@ def notices_due(session: Session, day: Day, notice_days: int) -> list[str]:
 def renewal_said(contract: Contract, shift: Shift, renewal: Month | None = None) -> dict[str, Any]:
     """What notice and letter say of the coming renewal: the month, the fee outside it, the days.
 
-    Complete by the cutoff, only the renewal month itself is charged: that day is the cheapest.
+    Complete by the cutoff, only the renewal month itself is charged: that day is the cheapest,
+    and once it is past, the last day of the month.
     """
     if renewal is None:
         concluded, today = Month.of(contract.concluded_on), Month.of(shift.day.today)
         renewal = next_renewal_month(concluded, contract.term_months, today)
     policy = shift.policy.contract
+    cutoff = renewal.day(policy.cutoff_day)
     outside, _ = early_termination_fee(agreement_of(contract), (renewal + 1).first, policy)
     return {
         "contract_number": contract.number,
         "plan_name": contract.plan.name,
         "renewal_month": renewal,
         "early_fee": with_tax(contract, outside, renewal + 1, shift),
-        "cheapest_day": renewal.day(policy.cutoff_day),
+        "cheapest_day": cutoff if shift.day.today <= cutoff else renewal.last,
         "last_free_day": renewal.last,
         "next_term_end": renewal + (contract.term_months - 1),
     }

@@ -338,3 +338,14 @@ def test_contracts_taken_over_are_not_renewed_for_the_past(office: Office, work:
     assert office.ok(*on("2026-04-10"), "contract", "list")[0]["term_number"] == 3
     assert work("2026-04-10")["renew"] == []
     assert work("2026-05-01")["renew"] == ["K00000001"]
+
+
+def test_isp_15_a_notice_after_the_cutoff_names_the_last_free_day(
+    office: Office, work: Work
+) -> None:
+    joined(office, "2026-04-10")
+    work("2028-04-20")
+    [late] = [each for each in office.ok("outbox", "list") if each["kind"] == "renewal-notice"]
+    said = office.ok("outbox", "show", late["id"])["text"]
+    assert "2028年4月30日" in said
+    assert "2028年4月15日" not in said, "that day is past"
