@@ -20,6 +20,8 @@ DocumentKind = Literal["invoice", "credit-note"]
 LINE_KINDS: tuple[ChargeKind, ...] = get_args(ChargeKind)
 LIVE = text("invoice_line.live")
 """A line that counts, said as the indexes say it: as `live = 1` SQLite would use none of them."""
+IN_COLLECTION = text("collection.state IN ('planned', 'exported')")
+"""A collection that is planned or on its way, said as its index says it."""
 ONCE_KINDS = "('opening', 'early-termination', 'installation')"
 
 

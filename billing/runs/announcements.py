@@ -32,7 +32,7 @@ def announce(
     """Tell members of their invoices for `month`, up to `limit` of them, each once (ALL-02).
 
     Who pays by account transfer is told amount and day of transfer, who pays by invoice what to
-    pay and by when; card payers get nothing (ISP-04), and void or paid invoices need no word.
+    pay and by when; card payers get nothing (ISP-04). What is paid or void needs no word, what failed has had it.
     """
     posted = 0
     while True:
@@ -43,7 +43,7 @@ def announce(
                 Invoice.id > after_id,
                 Invoice.kind == "invoice",
                 Invoice.method != "card",
-                Invoice.status.not_in(("void", "paid")),
+                Invoice.status.in_(("open", "collecting")),
             )
             .order_by(Invoice.id)
             .limit(LOOK_AT)

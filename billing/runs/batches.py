@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, Select, and_, case, func, insert, select, 
 from sqlalchemy.orm import Session, aliased
 
 from billing.collecting import Channel
-from billing.tables import Batch, Collection, Invoice, Payment
+from billing.tables import IN_COLLECTION, Batch, Collection, Invoice, Payment
 from isp.errors import Fault, Refused
 from isp.journal import record
 from isp.month import Month
@@ -51,6 +51,7 @@ def planned(channel: Channel, month: Month) -> ColumnElement[bool]:
     """
     suspended = select(PaymentMethod.id).where(PaymentMethod.mandate == "suspended")
     return and_(
+        IN_COLLECTION,
         Collection.state == "planned",
         Collection.channel == channel,
         Collection.month <= month,

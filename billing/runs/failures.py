@@ -20,7 +20,7 @@ from billing.drafting import transfer_date
 from billing.queries import balances
 from billing.runs.announcements import announce_invoice
 from billing.runs.ledger import settle
-from billing.tables import Batch, Collection, Invoice
+from billing.tables import IN_COLLECTION, Batch, Collection, Invoice
 from billing.zengin import RESULT_CODES
 from isp.documents import Language
 from isp.journal import record
@@ -107,8 +107,9 @@ def fail(session: Session, shift: Shift, batch: Batch, failures: Sequence[Collec
             _tell_failed(session, shift, batch, collection, owed[invoice.id], retry_on)
         if again is None and owed[invoice.id] > 0:
             _pay_by_invoice(session, shift, batch, invoice, owed[invoice.id])
+    _pay_planned_by_invoice(session, shift, batch, list(ended))
     for method in ended.values():
-        _end_mandate(session, shift, batch, method)
+        _tell_mandate_ended(session, shift, method)
 
 
 def _drawn_again(
@@ -157,11 +158,17 @@ def _pay_by_invoice(
     announce_invoice(session, shift, invoice, owed)
 
 
-def _end_mandate(session: Session, shift: Shift, batch: Batch, method: PaymentMethod) -> None:
-    """Nothing is drawn under a mandate that the bank does not know; ask for a new one (ISP-07)."""
+def _pay_planned_by_invoice(
+    session: Session, shift: Shift, batch: Batch, method_ids: Sequence[int]
+) -> None:
+    """Nothing more is drawn under mandates that the banks do not know (ISP-07)."""
     planned = session.scalars(
         select(Collection)
-        .where(Collection.payment_method_id == method.id, Collection.state == "planned")
+        .where(
+            IN_COLLECTION,
+            Collection.state == "planned",
+            Collection.payment_method_id.in_(method_ids),
+        )
         .order_by(Collection.id)
     ).all()
     for collection in planned:
@@ -169,6 +176,10 @@ def _end_mandate(session: Session, shift: Shift, batch: Batch, method: PaymentMe
         session.flush()
         owed = settle(session, collection.invoice)
         _pay_by_invoice(session, shift, batch, collection.invoice, owed)
+
+
+def _tell_mandate_ended(session: Session, shift: Shift, method: PaymentMethod) -> None:
+    """The mandate is suspended; the member is asked for a new one (ISP-07)."""
     customer = session.get_one(Customer, method.customer_id)
     record(
         session,
