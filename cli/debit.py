@@ -70,6 +70,8 @@ def export(app: App, month: Month, file: Path) -> None:
     done = hand_out(app, file, lambda session: export_transfer(session, app.shift, month))
     if done.again:
         note("this file was given out before: it is the same, nothing new is drawn")
+    if done.batch.collect_on <= app.day.today:
+        note(f"its day of transfer, {done.batch.collect_on}, is not ahead: ask the bank first")
     app.show(
         {
             "debit_on": done.batch.collect_on,
