@@ -70,8 +70,8 @@ def as_pdf(app: App, number: str, file: Path) -> None:
       isp invoice pdf R00000001 -o invoice.pdf
     """
     from billing.documents import invoice_pdf
-    from billing.runs.papers import invoice_document
     from billing.queries import invoice_named
+    from billing.runs.papers import invoice_document
 
     with app.reading() as session:
         document = invoice_document(
@@ -94,8 +94,8 @@ def as_html(app: App, number: str, file: Path | None) -> None:
       isp invoice html R00000001 -o invoice.html
     """
     from billing.documents import invoice_html
-    from billing.runs.papers import invoice_document
     from billing.queries import invoice_named
+    from billing.runs.papers import invoice_document
 
     with app.reading() as session:
         document = invoice_document(

@@ -31,9 +31,8 @@ def submission_server(app: App, *, host: str | None, port: int | None) -> Submis
     """The server of the policy, on another host or port where given; port 0 takes a free one."""
     import msgspec
 
-    from provisioning.smtpd import tls_context
     from provisioning.directory import DatabaseDirectory
-    from provisioning.smtpd import SubmissionServer
+    from provisioning.smtpd import SubmissionServer, tls_context
 
     policy = app.policy.smtpd
     policy = msgspec.structs.replace(
