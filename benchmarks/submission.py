@@ -62,7 +62,8 @@ def serve_ours(folder: Path) -> None:
     """The product's server, until SIGTERM."""
     from isp.calendar import TOKYO
     from isp.policy import Smtpd
-    from provisioning.smtpd import SubmissionServer, self_signed, tls_context
+    from provisioning.certificate import self_signed, tls_context
+    from provisioning.smtpd import SubmissionServer
 
     policy = Smtpd(port=0, maildir=str(folder / "mail"), connections_per_client=200)
     tls = tls_context(*self_signed(folder, "smtp.example.jp"))

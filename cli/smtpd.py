@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def certificate_of(app: App) -> tuple[Path, Path]:
     """Certificate and key of the policy; without one, a self-signed pair made once and kept."""
-    from provisioning.smtpd import self_signed
+    from provisioning.certificate import self_signed
 
     policy = app.policy.smtpd
     if bool(policy.certificate) != bool(policy.certificate_key):
@@ -31,8 +31,9 @@ def submission_server(app: App, *, host: str | None, port: int | None) -> Submis
     """The server of the policy, on another host or port where given; port 0 takes a free one."""
     import msgspec
 
+    from provisioning.certificate import tls_context
     from provisioning.directory import DatabaseDirectory
-    from provisioning.smtpd import SubmissionServer, tls_context
+    from provisioning.smtpd import SubmissionServer
 
     policy = app.policy.smtpd
     policy = msgspec.structs.replace(

@@ -11,7 +11,8 @@ import pytest
 from submission import Clock, Mailboxes, Open, Smarthost
 
 from isp.policy import Smtpd
-from provisioning.smtpd import SubmissionServer, self_signed, tls_context
+from provisioning.certificate import self_signed, tls_context
+from provisioning.smtpd import SubmissionServer
 
 
 @pytest.fixture(scope="session")

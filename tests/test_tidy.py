@@ -41,6 +41,7 @@ OUTSIDE = {
     "provisioning.passwords": "processes that hash in parallel",
     "provisioning.relay": "another mail server",
     "provisioning.smtpd": "the network",
+    "provisioning.certificate": "files",
 }
 
 

@@ -32,7 +32,8 @@ from submission import (
 
 from isp.errors import Fault, Refused
 from isp.policy import Smtpd
-from provisioning.smtpd import SubmissionServer, self_signed, tls_context
+from provisioning.certificate import self_signed, tls_context
+from provisioning.smtpd import SubmissionServer
 
 
 def header(raw: bytes) -> email.message.Message:

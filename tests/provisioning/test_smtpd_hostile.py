@@ -508,7 +508,8 @@ import sys
 from pathlib import Path
 from submission import Clock, Mailboxes
 from isp.policy import Smtpd
-from provisioning.smtpd import SubmissionServer, self_signed, tls_context
+from provisioning.certificate import self_signed, tls_context
+from provisioning.smtpd import SubmissionServer
 folder = Path(sys.argv[1])
 mailboxes = Mailboxes()
 for name in ("taro", "jiro"):
