@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Integer, and_, cast, exists, extract, func, or_, select
 from sqlalchemy.orm import Session, aliased, joinedload, selectinload
@@ -222,8 +221,7 @@ def months_opened_late(session: Session) -> list[Month]:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class CardSale:
+class CardSale(NamedTuple):
     """A card sale: the month it bills, and the statements in which it may show (ISP-06)."""
 
     invoice: str

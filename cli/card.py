@@ -90,10 +90,8 @@ def statement(app: App, number: str, sold_on: date | None, statement: Month | No
     Example:
       isp card statement C00000012 --sold-on 2026-03-31
     """
-    from dataclasses import asdict
-
     from billing.queries import card_statement
 
     with app.reading() as session:
         found = card_statement(session, number, sold_on=sold_on, statement=statement)
-    app.show([asdict(sale) for sale in found])
+    app.show([sale._asdict() for sale in found])

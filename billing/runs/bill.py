@@ -194,4 +194,5 @@ def _complete(session: Session, shift: Shift, result: BillResult) -> None:
     """Note that the month has been billed to the end; a rerun changes nothing of it."""
     if session.get(BillRun, result.month) is None:
         session.add(BillRun(month=result.month, completed_at=shift.day.now))
-        record(session, shift, "month.complete", str(result.month), after=asdict(result))
+        told = asdict(result) | {"month": result.month}
+        record(session, shift, "month.complete", str(result.month), after=told)

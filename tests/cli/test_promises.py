@@ -423,6 +423,8 @@ def test_all_02_bill_run_bills_once_and_says_what_it_skipped(furnished: Furnishe
     assert len(furnished.ok("invoice list")) == 3
     assert furnished.refused("bill run --month 2026-02").startswith("month: ")
     real = furnished.ok("bill run --month 2026-02", "2026-03-01")
+    complete = furnished.ok("journal 2026-02")[-1]
+    assert (complete["act"], complete["after"]["month"]) == ("month.complete", "2026-02")
     assert {key: real[key] for key in ("contracts", "invoices", "net", "tax", "gross")} == {
         key: dry[key] for key in ("contracts", "invoices", "net", "tax", "gross")
     }

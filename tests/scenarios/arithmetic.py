@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from fractions import Fraction
 from functools import cache
+from itertools import groupby
 from math import floor
+from typing import Any
 
 DAY = timedelta(days=1)
 
@@ -220,6 +222,24 @@ class Expected:
     contracts: tuple[str, ...]
     taxes: dict[int, tuple[int, int]]
     gross: int
+
+
+def said(invoice: dict[str, Any]) -> Expected:
+    """What an invoice says, in the form of what it should say."""
+    assert invoice["net"] + invoice["tax"] == invoice["gross"]
+    assert sum(each["tax"] for each in invoice["taxes"]) == invoice["tax"]
+    found = [
+        Line(line["kind"], line["contract"], line["net"], line["tax_rate"])
+        for line in invoice["lines"]
+    ]
+    contracts = [line.contract for line in found if line.contract]
+    return Expected(
+        *(invoice["customer"], invoice["month"], invoice["method"], invoice["due_on"]),
+        Counter(found),
+        tuple(contract for contract, _ in groupby(contracts)),
+        {each["rate"]: (each["net"], each["tax"]) for each in invoice["taxes"]},
+        invoice["gross"],
+    )
 
 
 @dataclass

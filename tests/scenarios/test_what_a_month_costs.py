@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import shutil
 from collections import Counter
@@ -19,8 +18,6 @@ from arithmetic import (
     DAY,
     Books,
     Contract,
-    Expected,
-    Line,
     Member,
     Plan,
     between,
@@ -30,6 +27,7 @@ from arithmetic import (
     left_to_pay,
     month_of,
     plus,
+    said,
     written,
 )
 from office import Office
@@ -193,29 +191,12 @@ def bill(day: date, month: date) -> Callable[[Story], None]:
         ]
         story.seen |= {each["number"] for each in found}
         assert [each["issued_on"] for each in found] == [day.isoformat()] * len(expected)
-        by_customer = {each["customer"]: as_expected(each) for each in found}
+        by_customer = {each["customer"]: said(each) for each in found}
         assert by_customer == {each.customer: each for each in expected}
         for each in expected:
             story.kinds.update(line.kind for line in each.lines)
 
     return run
-
-
-def as_expected(invoice: dict[str, Any]) -> Expected:
-    assert invoice["net"] + invoice["tax"] == invoice["gross"]
-    assert sum(each["tax"] for each in invoice["taxes"]) == invoice["tax"]
-    found = [
-        Line(line["kind"], line["contract"], line["net"], line["tax_rate"])
-        for line in invoice["lines"]
-    ]
-    contracts = [line.contract for line in found if line.contract]
-    return Expected(
-        *(invoice["customer"], invoice["month"], invoice["method"], invoice["due_on"]),
-        Counter(found),
-        tuple(contract for contract, _ in itertools.groupby(contracts)),
-        {each["rate"]: (each["net"], each["tax"]) for each in invoice["taxes"]},
-        invoice["gross"],
-    )
 
 
 def turn(story: Story) -> Happening:
