@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
+    Integer,
     Select,
     Subquery,
     Text,
@@ -30,6 +31,7 @@ from sqlalchemy.orm import Session, aliased
 
 from billing.collecting import status_of
 from billing.drafting import due_date, sale_date
+from billing.queries import acted_in
 from billing.tables import (
     LIVE,
     Batch,
@@ -47,7 +49,7 @@ from isp.documents import yen
 from isp.month import Month
 from isp.queries import price_periods
 from isp.shift import Shift
-from isp.tables import Cancellation, Contract, PaymentMethod, Plan
+from isp.tables import Cancellation, Contract, Journal, PaymentMethod, Plan
 from isp.tax import tax_rate
 
 TABLES = (BillRun, Invoice, InvoiceLine, InvoiceTax, Batch, Collection, Payment)
@@ -71,6 +73,7 @@ def problems(session: Session, shift: Shift) -> Iterator[Problem]:
     yield from _lines(session)
     yield from _charges(session)
     yield from _unbilled(session)
+    yield from _leaving_unbilled(session)
     yield from _bill_runs(session)
     yield from _batches(session, shift.day.calendar)
     yield from _collections(session)
@@ -315,7 +318,10 @@ def _summed(of: Any, amount: Any, *where: ColumnElement[bool]) -> Any:
 def _due_dates(session: Session, shift: Shift) -> Iterator[Problem]:
     """What is still to be paid is due on the day that the rule says (ISP-06, ISP-07)."""
     calendar, transfer_day = shift.day.calendar, shift.policy.transfer.day
-    failed = exists().where(Collection.invoice_id == Invoice.id, Collection.state == "failed")
+    # Failed itself, or never tried since the mandate had ended with another invoice's failure.
+    failed = exists().where(
+        Collection.invoice_id == Invoice.id, Collection.state.in_(("failed", "withdrawn"))
+    )
     moved = and_(Invoice.method == "invoice", failed)
     wanted = and_(Invoice.kind == "invoice", Invoice.status.in_(TO_BE_PAID))
     combinations = session.execute(
@@ -491,18 +497,17 @@ def _chargeable(
 
 
 def _unbilled(session: Session) -> Iterator[Problem]:
-    """In a month that has been billed to the end, nothing is left to be billed (ALL-02)."""
+    """In a month that has been billed to the end, nothing is left to be billed (ALL-02).
+
+    Months before a contract was taken over were billed elsewhere.
+    """
     prices = {plan.id: price_periods(plan) for plan in session.scalars(select(Plan))}
     last = Cancellation.last_charged_month
-
-    def billed(kind: str, *where: ColumnElement[bool]) -> ColumnElement[bool]:
-        return exists().where(
-            InvoiceLine.contract_id == Contract.id,
-            InvoiceLine.kind == kind,
-            LIVE,
-            *where,
-        )
-
+    elsewhere = exists().where(
+        Journal.subject == Contract.number,
+        Journal.act == "contract.taken-over",
+        acted_in() > cast(BillRun.month, Integer),
+    )
     monthly = _streamed(
         session,
         select(Contract.number, BillRun.month, Contract.plan_id)
@@ -511,7 +516,8 @@ def _unbilled(session: Session) -> Iterator[Problem]:
         .where(
             BillRun.month >= Contract.charged_from + Contract.free_months,
             or_(last.is_(None), BillRun.month <= last),
-            ~billed("monthly", InvoiceLine.month == BillRun.month),
+            ~_billed("monthly", InvoiceLine.month == BillRun.month),
+            ~elsewhere,
         ),
     )
     for number, month, plan_id in monthly:
@@ -527,10 +533,22 @@ def _unbilled(session: Session) -> Iterator[Problem]:
             Contract.opening_fee > 0,
             or_(Cancellation.kind.is_(None), Cancellation.kind != "withdrawal"),
             or_(last.is_(None), last >= Contract.charged_from),
-            ~billed("opening"),
+            ~_billed("opening"),
+            ~elsewhere,
         ),
         lambda month: f"{month} is complete, and the opening fee unbilled",
     )
+
+
+def _billed(kind: str, *where: ColumnElement[bool]) -> ColumnElement[bool]:
+    return exists().where(
+        InvoiceLine.contract_id == Contract.id, InvoiceLine.kind == kind, LIVE, *where
+    )
+
+
+def _leaving_unbilled(session: Session) -> Iterator[Problem]:
+    """What leaving costs is billed by the run after the last charged month at the latest."""
+    last = Cancellation.last_charged_month
     after = aliased(BillRun)
     later = exists().where(after.month > last)
     for kind, fee in (
@@ -543,7 +561,7 @@ def _unbilled(session: Session) -> Iterator[Problem]:
             select(Contract.number, last)
             .join(Cancellation, Cancellation.contract_id == Contract.id)
             .join(BillRun, BillRun.month == last)
-            .where(fee > 0, later, ~billed(kind)),
+            .where(fee > 0, later, ~_billed(kind)),
             lambda month, kind=kind: f"left in {month}, a later month is complete, {kind} unbilled",
         )
 

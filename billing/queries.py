@@ -6,14 +6,26 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 from typing import Any, NamedTuple
 
-from sqlalchemy import Integer, and_, cast, exists, extract, func, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Integer,
+    Select,
+    SQLColumnExpression,
+    and_,
+    cast,
+    exists,
+    extract,
+    func,
+    or_,
+    select,
+)
 from sqlalchemy.orm import Session, aliased, joinedload, selectinload
 
 from billing import explain
 from billing.collecting import billed_months, statement_months
 from billing.drafting import sale_date
 from billing.explain import Explanation
-from billing.tables import LIVE, Batch, BillRun, Collection, Invoice, InvoiceLine, Payment
+from billing.tables import Batch, BillRun, Collection, Invoice, InvoiceLine, Payment
 from isp.errors import Refused
 from isp.month import Month
 from isp.queries import customer_named, price_periods
@@ -184,39 +196,69 @@ def billed_to(session: Session) -> Month | None:
     return session.scalar(select(func.max(BillRun.month)))
 
 
-def months_opened_late(session: Session) -> list[Month]:
-    """Months that were billed to the end before the desk opened a contract charged in them [遡及開通].
+def months_to_look_at_again(session: Session) -> list[Month]:
+    """Months billed to the end in which something is to be billed after all [再請求].
 
-    Contracts taken over are not meant: what they cost before was billed elsewhere.
+    A contract charged in them was opened at the desk since, or its invoice was voided. Contracts
+    taken over are not meant: what they cost before was billed elsewhere.
     """
-    told_in = extract("year", Journal.business_date) * 12
-    told_in += extract("month", Journal.business_date) - 1
-    charged = or_(
-        BillRun.month >= Contract.charged_from + Contract.free_months,
-        and_(BillRun.month == Contract.charged_from, Contract.opening_fee > 0),
-    )
+    return sorted({*session.scalars(_opened_late()), *session.scalars(_voided())})
+
+
+def acted_in() -> ColumnElement[int]:
+    """The index of the month in which an act of the journal was done."""
+    day = Journal.business_date
+    return cast(extract("year", day) * 12 + extract("month", day) - 1, Integer)
+
+
+def _still_charged(month: SQLColumnExpression[Month]) -> ColumnElement[bool]:
     last = Cancellation.last_charged_month
-    unbilled = ~exists().where(
-        InvoiceLine.contract_id == Contract.id,
-        InvoiceLine.month == BillRun.month,
-        LIVE,
+    return or_(last.is_(None), last >= month)
+
+
+def _opened_late() -> Select[Month]:
+    """Complete months without a line of a contract that was opened after they were billed."""
+    return (
+        select(BillRun.month)
+        .select_from(Contract)
+        .join(Journal, Journal.subject == Contract.number)
+        .join(BillRun, BillRun.completed_at < Journal.at)
+        .outerjoin(Cancellation, Cancellation.contract_id == Contract.id)
+        .where(
+            Journal.act == "contract.opened",
+            acted_in() > cast(Contract.charged_from, Integer),
+            or_(
+                BillRun.month >= Contract.charged_from + Contract.free_months,
+                and_(BillRun.month == Contract.charged_from, Contract.opening_fee > 0),
+            ),
+            _still_charged(BillRun.month),
+            ~exists().where(
+                InvoiceLine.contract_id == Contract.id,
+                InvoiceLine.month == BillRun.month,
+                InvoiceLine.live,
+            ),
+        )
     )
-    return list(
-        session.scalars(
-            select(BillRun.month)
-            .distinct()
-            .select_from(Contract)
-            .join(Journal, Journal.subject == Contract.number)
-            .join(BillRun, BillRun.completed_at < Journal.at)
-            .outerjoin(Cancellation, Cancellation.contract_id == Contract.id)
-            .where(
-                Journal.act == "contract.opened",
-                cast(told_in, Integer) > cast(Contract.charged_from, Integer),
-                charged,
-                or_(last.is_(None), last >= BillRun.month),
-                unbilled,
-            )
-            .order_by(BillRun.month)
+
+
+def _voided() -> Select[Month]:
+    """Months of void invoices with a line that no other invoice has taken up."""
+    again = aliased(InvoiceLine)
+    return (
+        select(Invoice.month)
+        .join(InvoiceLine, InvoiceLine.invoice_id == Invoice.id)
+        .join(BillRun, BillRun.month == Invoice.month)
+        .outerjoin(Cancellation, Cancellation.contract_id == InvoiceLine.contract_id)
+        .where(
+            Invoice.status == "void",
+            InvoiceLine.contract_id.is_not(None),
+            _still_charged(Invoice.month),
+            ~exists().where(
+                again.contract_id == InvoiceLine.contract_id,
+                again.month == InvoiceLine.month,
+                again.kind == InvoiceLine.kind,
+                again.live,
+            ),
         )
     )
 

@@ -117,11 +117,11 @@ def announce_renewals(app: App) -> Done:
 def months_to_bill(app: App) -> list[Month]:
     """The last month once its run day has come, and those before it that no run has completed.
 
-    Months completed before are looked at again where a contract charged in them was opened since.
+    Months completed before are looked at again where something is to be billed after all.
     The office bills from the month of its first contract on, concluded here or taken over: what
     came before was billed elsewhere.
     """
-    from billing.queries import billed_to, months_opened_late
+    from billing.queries import billed_to, months_to_look_at_again
     from isp.month import Month
     from isp.queries import first_contract_on
 
@@ -130,10 +130,10 @@ def months_to_bill(app: App) -> list[Month]:
     with app.reading() as session:
         billed = billed_to(session)
         begun = first_contract_on(session) if billed is None else None
-        late = months_opened_late(session)
+        again = months_to_look_at_again(session)
     if billed is not None:
         first = min(billed + 1, last)
-        return [*(month for month in late if month < first), *first.until(last)]
+        return [*(month for month in again if month < first), *first.until(last)]
     return list(Month.of(begun).until(last)) if begun else []
 
 

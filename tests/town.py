@@ -103,8 +103,10 @@ def everything(url: str) -> dict[str, list[Any]]:
 
 def prove(office: Office, today: str, purse: Purse | None = None) -> None:
     """`isp check` finds nothing, and every yen billed has been paid, credited, or is still owed."""
-    proof = office.ok("--today", today, "check")
-    assert proof["ok"] is True and proof["problems"] == [] and proof["checked"] > 0
+    answer = office("--today", today, "check")
+    proof = answer.json
+    assert proof["problems"] == [] and proof["ok"] is True and proof["checked"] > 0
+    assert answer.exit_code == 0
     if purse is None:
         return
     found = invoices(office, today)

@@ -214,6 +214,50 @@ def test_all_02_a_contract_opened_long_ago_and_told_late_is_billed_for_every_mon
     town.prove(office, "2026-05-11")
 
 
+def test_all_02_a_void_invoice_of_an_old_month_is_replaced_by_the_next_daily_run(
+    office: Office,
+) -> None:
+    town.plan(office, "2026-01-05", "P", 1000, 1)
+    member = town.member(office, "2026-01-05", BILL)
+    town.contract(office, "2026-01-05", member, "P", "2026-01-05")
+    for day in ("2026-02-03", "2026-03-03", "2026-04-03"):
+        town.daily(office, day)
+    first = town.invoices(office, "2026-04-03")[0]["number"]
+    office.ok("--today", "2026-04-10", "invoice", "void", first, "--reason", "宛名")
+    assert town.daily(office, "2026-04-11")["bill"]["done"] == 1
+    assert town.daily(office, "2026-04-12")["bill"]["done"] == 0
+    replaced = town.invoices(office, "2026-04-12")[-1]
+    assert (replaced["month"], replaced["issued_on"], replaced["gross"]) == (
+        *("2026-01", "2026-04-11", 1100),
+    )
+    town.prove(office, "2026-04-12")
+
+
+def test_contracts_taken_over_are_not_billed_for_the_months_before(office: Office) -> None:
+    """Another provider's members come in April: their months up to February are not ours."""
+    town.plan(office, "2026-01-05", "P", 1000, 1)
+    member = town.member(office, "2026-01-05", BILL)
+    town.contract(office, "2026-01-05", member, "P", "2026-01-05")
+    for day in ("2026-02-03", "2026-03-03", "2026-04-03"):
+        town.daily(office, day)
+    file = office.folder / "contracts.csv"
+    file.write_text(
+        f"customer,plan,concluded_on,opened_on\n{member},P,2020-01-05,2020-01-05\n", "utf-8"
+    )
+    office.ok("--today", "2026-04-10", "contract", "import", file)
+    taken_over = office.ok("contract", "list")[-1]["number"]
+    for day in ("2026-04-11", "2026-05-03"):
+        town.daily(office, day)
+    months = {
+        each["month"]
+        for each in town.invoices(office, "2026-05-03")
+        for line in each["lines"]
+        if line["contract"] == taken_over
+    }
+    assert "2026-04" in months and months <= {"2026-03", "2026-04"}
+    town.prove(office, "2026-05-03")
+
+
 # A crowd, billed by processes that are killed, or run at once ---------------------------------------
 
 CROWD = 400
