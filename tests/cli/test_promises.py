@@ -430,6 +430,32 @@ def test_all_02_bill_run_bills_once_and_says_what_it_skipped(furnished: Furnishe
     }
 
 
+@pytest.mark.req("ISP-02")
+@pytest.mark.parametrize(("today", "ended"), [("2026-02-28", False), ("2026-03-01", True)])
+def test_isp_02_a_month_is_billed_from_the_day_after_its_last(
+    furnished: Furnished, today: str, ended: bool
+) -> None:
+    if ended:
+        assert furnished.ok("bill run --month 2026-02", today)["invoices"] == 3
+    else:
+        assert furnished.refused("bill run --month 2026-02", today).startswith("month: ")
+
+
+@pytest.mark.req("ISP-13")
+def test_isp_13_the_law_counts_from_the_first_of_july_2022(furnished: Furnished) -> None:
+    """A plan of before may cost more to leave; it is sold to no consumer any more."""
+    plan = "plan add OLD --name 旧 --monthly-fee 4000 --term-months 24 --early-fee 20000"
+    assert furnished.refused(plan).startswith("early_fee: ")
+    furnished.ok(f"{plan} --sold-until 2022-12-31", "2022-06-01")
+    apply = "contract apply {C1} OLD --concluded-on"
+    before = furnished.ok(f"{apply} 2022-06-30", "2022-06-30")["number"]
+    assert furnished.refused(f"{apply} 2022-07-01", "2022-07-01").startswith("early_fee: ")
+    furnished.ok("contract apply {C4} OLD --concluded-on 2022-07-01", "2022-07-01")
+    ask = f"contract cancel {before} --dry-run --received"
+    assert furnished.ok(f"{ask} 2023-01-10", "2023-01-10")["early_termination_fee"] == 20000
+    assert furnished.ok(f"{ask} 2024-06-10", "2024-06-10")["early_termination_fee"] == 0
+
+
 @pytest.mark.req("ISP-01", "EQ-01")
 def test_isp_01_a_password_is_printed_once_and_stored_nowhere(furnished: Furnished) -> None:
     added = furnished.ok("mailbox add hana@example.jp --contract {K1}")["password"]

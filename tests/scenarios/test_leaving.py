@@ -277,3 +277,48 @@ def test_isp_15_the_renewal_notice_names_month_fee_and_deadline(begun: Office) -
     assert len(told) == 1
     english = begun.ok("--today", BEGUN, "customer", "set", member, "--language", "en")
     assert english["language"] == "en"
+
+
+@pytest.mark.req("ISP-09", "ALL-01", "ALL-02")
+def test_isp_09_an_application_the_desk_finds_months_later_takes_back_what_was_too_much(
+    begun: Office,
+) -> None:
+    """Received on 10 May and lying in a drawer until July: June and what follows come back."""
+    purse = outside.Purse()
+    methods = ("account-transfer", "card", "invoice")
+    members = [town.member(begun, BEGUN, method) for method in methods]
+    contracts = [
+        town.contract(begun, "2026-04-10", member, "HIKARI", "2026-04-10") for member in members
+    ]
+    out = begun.folder / "out"
+    for month, third, tenth, after in (
+        ("2026-04", "2026-05-03", "2026-05-10", "2026-05-26"),
+        ("2026-05", "2026-06-03", "2026-06-10", "2026-06-26"),
+        ("2026-06", "2026-07-03", "2026-07-10", "2026-07-26"),
+    ):
+        town.daily(begun, third)
+        town.daily(begun, tenth)
+        answer = outside.bank_answers(out / f"transfer-{month}.txt", purse)
+        begun.ok("--today", after, "debit", "import", answer)
+        answer = outside.card_company_answers(out / f"card-sales-{month}.csv", purse)
+        begun.ok("--today", after, "card", "import", answer)
+    for contract in contracts:
+        ask = ("contract", "cancel", contract, "--received", "2026-05-10")
+        assert begun.ok("--today", "2026-07-27", *ask)["last_charged_month"] == "2026-05"
+    for _ in range(2):
+        town.daily(begun, "2026-07-28")
+    net: dict[tuple[str, str], int] = {}
+    for invoice in town.invoices(begun, "2026-07-28"):
+        for line in invoice["lines"] if invoice["status"] != "void" else []:
+            if line["contract"]:
+                key = line["contract"], line["kind"]
+                net[key] = net.get(key, 0) + line["net"]
+    for contract in contracts:
+        of_it = {kind: total for (of, kind), total in net.items() if of == contract}
+        assert of_it == {
+            "monthly": 2 * 5200,
+            "opening": 3000,
+            "early-termination": 5200,
+            "installation": 23000,
+        }
+    town.prove(begun, "2026-07-28", purse)
