@@ -8,7 +8,7 @@ import os
 import re
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from sqlalchemy import JSON, Date, DateTime, Dialect, Integer, MetaData, Text, create_engine, event
 from sqlalchemy.engine import URL, Connection, Engine, ExceptionContext, make_url
-from sqlalchemy.exc import ArgumentError, OperationalError, ProgrammingError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, ProgrammingError
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
@@ -360,7 +360,13 @@ def job_lock(engine: Engine, job: str) -> Iterator[None]:
             taken = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))"
             if not connection.exec_driver_sql(taken, (lock_name(job),)).scalar():
                 raise busy
-            yield
+            try:
+                yield
+            finally:
+                # Given back by word: that the connection is closed the server notices only later.
+                given_back = "SELECT pg_advisory_unlock(hashtextextended(%s, 0))"
+                with suppress(DBAPIError, Fault):
+                    connection.exec_driver_sql(given_back, (lock_name(job),))
         return
     path = sqlite_path(engine)
     lock = path.with_name(f".{path.name}.{job.replace(' ', '-')}.lock")

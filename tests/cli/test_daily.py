@@ -20,7 +20,10 @@ import postgresql
 import pytest
 import town
 from office import Office
+from sqlalchemy.engine import Engine
 from submission import Smarthost
+
+import isp.database
 
 # A street of members, and what they and the bank do in four months ----------------------------------
 
@@ -471,6 +474,14 @@ def test_all_02_two_daily_runs_and_a_bill_run_at_once_do_everything_once(
     assert last.returncode == 0
     town.prove(office, "2026-02-09")
     same(result(office), undisturbed)
+
+
+@pytest.mark.req("ALL-02")
+def test_all_02_one_run_after_the_other_never_meets_the_one_before(database: Engine) -> None:
+    """PostgreSQL notices late that a connection is closed: the permission is given back before."""
+    for _ in range(150):
+        with isp.database.job_lock(database, "daily"):
+            pass
 
 
 # What fails stops nobody -----------------------------------------------------------------------------

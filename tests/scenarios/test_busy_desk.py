@@ -17,9 +17,9 @@ import town
 from office import Answer, Office
 
 BEGUN = date(2026, 1, 5)
-DAYS = 200
+DAYS = 120
 # A search takes more: SEEDS=100 pytest tests/scenarios/test_busy_desk.py
-SEEDS = int(os.environ.get("SEEDS", "5"))
+SEEDS = int(os.environ.get("SEEDS", "3"))
 METHODS = ("account-transfer", "account-transfer", "card", "invoice")
 
 
@@ -221,7 +221,7 @@ def test_all_02_whatever_is_done_in_whatever_order_every_yen_adds_up(
 
 
 @pytest.mark.req("ALL-01", "ALL-02", "ALL-04")
-@pytest.mark.parametrize("seed", [1001, 1002])
+@pytest.mark.parametrize("seed", [1002])
 def test_all_02_every_yen_adds_up_on_postgresql(
     seed: int, new_postgresql: Callable[[str], str], postgresql_template: str, tmp_path: Path
 ) -> None:

@@ -36,7 +36,7 @@ BEGUN = date(2026, 1, 5)
 DAYS = 420
 FIRST_PRICE = date(1900, 1, 1)
 # A search takes more: SEEDS=1000 pytest tests/scenarios/test_what_a_month_costs.py
-SEEDS = int(os.environ.get("SEEDS", "12"))
+SEEDS = int(os.environ.get("SEEDS", "9"))
 METHODS = ("account-transfer", "card", "invoice")
 
 
@@ -249,7 +249,7 @@ def test_every_invoice_and_quote_is_what_the_page_says(
 
 
 @pytest.mark.req("ISP-02", "ISP-05", "ISP-09", "ISP-11", "ISP-12", "ISP-13", "ALL-01", "ALL-02")
-@pytest.mark.parametrize("seed", range(1000, 1003))
+@pytest.mark.parametrize("seed", range(1000, 1002))
 def test_postgresql_bills_and_quotes_the_same(
     seed: int,
     new_postgresql: Callable[[str], str],
