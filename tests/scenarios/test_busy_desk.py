@@ -198,6 +198,14 @@ class Desk:
             if self.lots.random() < 0.4:
                 self.closes()
         self.closes()
+        self.answers_for_everything()
+
+    def answers_for_everything(self) -> None:
+        """Whatever has come of an invoice, the desk can say why each line is what it is."""
+        for invoice in town.invoices(self.office, self.today.isoformat()):
+            told = self.try_to("explain", invoice["number"])
+            kinds = Counter(each["kind"] for each in told["lines"])
+            assert Counter(line["kind"] for line in invoice["lines"]) <= kinds
 
     def closes(self) -> None:
         """The daily run, and what came in; then the books are in order."""
