@@ -32,6 +32,7 @@ from sqlalchemy.orm import Session, aliased
 from billing.collecting import status_of
 from billing.drafting import due_date, sale_date
 from billing.queries import acted_in
+from billing.runs import batches
 from billing.tables import (
     LIVE,
     Batch,
@@ -577,7 +578,7 @@ def _bill_runs(session: Session) -> Iterator[Problem]:
 
 
 def _batches(session: Session, calendar: Calendar) -> Iterator[Problem]:
-    """A batch is the sum of its collections, and of what was settled of them."""
+    """A batch is the sum of its collections, and of what was settled of them; the journal has it."""
     inside = (
         select(
             Collection.batch_id,
@@ -591,8 +592,13 @@ def _batches(session: Session, calendar: Calendar) -> Iterator[Problem]:
         .subquery()
     )
     rows = session.execute(select(Batch, inside).outerjoin(inside, inside.c.batch_id == Batch.id))
+    told_of = set(
+        session.scalars(select(Journal.subject).where(Journal.act == "batch.exported")).all()
+    )
     for batch, _, records, amount, settled, drawn, waiting in rows.all():
-        name = f"batch {batch.id}"
+        name = batches.subject(batch)
+        if name not in told_of:
+            yield Problem("batch", name, "is not in the journal (ALL-03)")
         if (batch.records, batch.amount) != (records or 0, int(amount or 0)):
             yield Problem("batch", name, "its counts and sums are not those of its collections")
         imported = batch.state == "imported"

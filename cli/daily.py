@@ -138,14 +138,18 @@ def months_to_bill(app: App) -> list[Month]:
 
 
 def bill_months(app: App) -> Done:
-    """Bill what has ended; the last month is looked at every day, for contracts that came late."""
+    """Bill what has ended; the last month is looked at every day, for contracts that came late.
+
+    A contract taken over is billed from the month of the take-over on, by this run; `isp bill run`
+    bills any month that it is told to.
+    """
     from billing.runs.bill import bill
     from isp.database import job_lock
 
     done = skipped = 0
     with job_lock(app.engine, "bill run"):
         for month in months_to_bill(app):
-            result = bill(app.transaction, app.shift, month)
+            result = bill(app.transaction, app.shift, month, ours_only=True)
             done += result.invoices
             skipped += result.skipped
     return Done(done, skipped)

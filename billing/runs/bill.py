@@ -69,6 +69,7 @@ def bill(
     month: Month,
     *,
     dry_run: bool = False,
+    ours_only: bool = False,
     stretch: int = STRETCH,
     progress: Callable[[int, int], None] | None = None,
 ) -> BillResult:
@@ -76,7 +77,8 @@ def bill(
 
     `transaction` opens a session and commits it at the end; `progress` is told how many members
     of all are done. The caller holds the job's lock; without it two runs still bill nothing twice,
-    as each stretch is read and written alone.
+    as each stretch is read and written alone. `ours_only` passes over contracts that were taken
+    over after the month: it was billed where they came from.
     """
     if not dry_run and shift.day.today <= month.last:
         raise Refused(
@@ -86,6 +88,7 @@ def bill(
     result, after, done = BillResult(month), 0, 0
     with transaction() as session:
         everybody = session.scalar(select(func.count()).select_from(Customer)) or 0
+        elsewhere = facts.taken_over_after(session, month) if ours_only else frozenset()
     while True:
         with transaction() as session:
             if not dry_run:
@@ -94,7 +97,7 @@ def bill(
             if not size:
                 break
             with bulk.undisturbed():
-                result += _bill_stretch(session, shift, month, after, last, dry_run)
+                result += _bill_stretch(session, shift, month, after, last, dry_run, elsewhere)
         after, done = last, done + size
         if progress:
             progress(min(done, everybody), everybody)
@@ -106,10 +109,16 @@ def bill(
 
 
 def _bill_stretch(
-    session: Session, shift: Shift, month: Month, after: int, to: int, dry_run: bool
+    session: Session,
+    shift: Shift,
+    month: Month,
+    after: int,
+    to: int,
+    dry_run: bool,
+    elsewhere: frozenset[int],
 ) -> BillResult:
     """Bill the members with ids in (after, to]."""
-    drafts = Drafts(session, shift, month, after, to)
+    drafts = Drafts(session, shift, month, after, to, elsewhere)
     drafted = list(drafts)
     if drafted and not dry_run:
         first, last = _write(session, shift, month, drafted)

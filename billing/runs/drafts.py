@@ -37,17 +37,29 @@ class Drafts:
 
     What most contracts have in common is worked out once. Afterwards `contracts` tells how many
     are on the drafts, `skipped` how many had been billed before, and `to_return` the opening fees
-    that no later invoice can bear (ISP-14).
+    that no later invoice can bear (ISP-14). Contracts in `elsewhere` are passed over.
     """
 
-    def __init__(self, session: Session, shift: Shift, month: Month, after: int, to: int) -> None:
+    def __init__(
+        self,
+        session: Session,
+        shift: Shift,
+        month: Month,
+        after: int,
+        to: int,
+        elsewhere: frozenset[int] = frozenset(),
+    ) -> None:
         self.month, self.rounding = month, shift.policy.billing.rounding
         self.default_method: MethodKind = shift.policy.billing.default_method
         self.fee = drafting.transfer_fee(month, shift.policy.transfer.fee)
         self.contracts = self.skipped = 0
         self.to_return: list[facts.OpeningFee] = []
         self.tariffs = facts.tariffs(session)
-        self.candidates = facts.candidates(session, month, after, to)
+        self.candidates = [
+            found
+            for found in facts.candidates(session, month, after, to)
+            if found.contract_id not in elsewhere
+        ]
         self.billed = facts.billed_in(session, month, after, to)
         self.fee_billed = facts.fee_billed_in(session, month, after, to)
         self.complete = facts.complete_months(session)

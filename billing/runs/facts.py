@@ -28,7 +28,7 @@ from billing.tables import LIVE, BillRun, Invoice, InvoiceLine
 from isp.charges import PricePeriod
 from isp.month import Month
 from isp.queries import price_periods
-from isp.tables import Address, Cancellation, Contract, Customer, PaymentMethod, Plan
+from isp.tables import Address, Cancellation, Contract, Customer, Journal, PaymentMethod, Plan
 
 MANY = 5_000
 """Contracts asked for by number of id in one statement."""
@@ -97,6 +97,17 @@ def tariffs(session: Session) -> dict[int, Tariff]:
 def complete_months(session: Session) -> frozenset[int]:
     """Indexes of the months that have been billed to the end."""
     return frozenset(month.index for month in session.scalars(select(BillRun.month)))
+
+
+def taken_over_after(session: Session, month: Month) -> frozenset[int]:
+    """Contracts that came from another system after `month` [移管契約]: it was billed there."""
+    return frozenset(
+        session.scalars(
+            select(Contract.id)
+            .join(Journal, Journal.subject == Contract.number)
+            .where(Journal.act == "contract.taken-over", Journal.business_date > month.last)
+        )
+    )
 
 
 def candidates(session: Session, month: Month, after: int, to: int) -> list[Candidate]:

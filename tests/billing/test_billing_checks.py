@@ -178,6 +178,7 @@ FAULTS = [
     # batch
     ("batch", "UPDATE batch SET records = records + 1 WHERE id = 1", "counts and sums"),
     ("batch", "UPDATE batch SET amount = amount + 1 WHERE id = 1", "counts and sums"),
+    ("batch", "DELETE FROM journal WHERE act = 'batch.exported'", "not in the journal"),
     ("batch", "UPDATE batch SET settled_amount = 1 WHERE id = 1", "something else was settled"),
     (
         "batch",
