@@ -79,19 +79,6 @@ def postal_code(text: str, field: str = "postal_code") -> str:
     return f"{found[1]}-{found[2]}"
 
 
-def address_of(postal_code: str) -> tuple[str, ...]:
-    """The addresses that a postcode stands for, to be completed by the house number; or none.
-
-    A postcode of a large office or a PO box gives the office's full address.
-    """
-    return tuple(
-        dict.fromkeys(
-            place.prefecture + place.city + place.neighborhood + getattr(place, "banchi", "")
-            for place in _places(postal_code)
-        )
-    )
-
-
 def address_doubt(postal_code: str, address: str) -> str | None:
     """What the desk should ask again: an unknown postcode, or one of another municipality.
 
