@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
@@ -15,7 +14,7 @@ from billing.collecting import DECLINED, SOLD, Channel
 from billing.drafting import sale_date
 from billing.runs import batches
 from billing.runs.batches import Answer, Exported
-from billing.runs.failures import Failed, fail, failed_items
+from billing.runs.failures import Imported, fail, failed_items
 from billing.tables import Batch, Collection, Invoice
 from isp.errors import Refused
 from isp.month import Month
@@ -24,16 +23,6 @@ from isp.tables import Customer, PaymentMethod
 
 CHANNEL: Channel = "card"
 ROWS_AT_ONCE = 1_000
-
-
-@dataclass(frozen=True, slots=True)
-class Imported:
-    """What a result file did: sales paid, sales declined; `already` where it was read before."""
-
-    batch: Batch
-    paid: int
-    failed: tuple[Failed, ...]
-    already: bool
 
 
 def export_cards(session: Session, shift: Shift, month: Month) -> Exported:

@@ -41,6 +41,16 @@ class Failed:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What a result file did: items paid, items failed; `already` where it was read before."""
+
+    batch: Batch
+    paid: int
+    failed: tuple[Failed, ...]
+    already: bool
+
+
 def failed_items(
     failures: Sequence[Collection],
     language: Language,

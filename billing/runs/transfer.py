@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
@@ -14,7 +13,7 @@ from billing.collecting import Channel
 from billing.drafting import transfer_date
 from billing.runs import batches
 from billing.runs.batches import Answer, Exported
-from billing.runs.failures import Failed, fail, failed_items
+from billing.runs.failures import Imported, fail, failed_items
 from billing.tables import Batch, Collection
 from isp.banks import ACCOUNT_TYPES, BankAccount, branch_of
 from isp.errors import Refused
@@ -25,16 +24,6 @@ from isp.tables import Customer, PaymentMethod
 
 CHANNEL: Channel = "account-transfer"
 ROWS_AT_ONCE = 1_000
-
-
-@dataclass(frozen=True, slots=True)
-class Imported:
-    """What a result file did: items paid, items failed; `already` where it was read before."""
-
-    batch: Batch
-    paid: int
-    failed: tuple[Failed, ...]
-    already: bool
 
 
 def export_transfer(session: Session, shift: Shift, month: Month) -> Exported:

@@ -14,7 +14,7 @@ from isp.tables import Contract, Customer
 
 
 def addressee(session: Session, customer: Customer) -> Addressee:
-    """Papers of a contract go to where the member lives or sits."""
+    """Papers, above all those with passwords, go to where the member lives, never to who pays."""
     place = address_of(session, customer.id, "contract")
     return Addressee(
         number=customer.number,
@@ -25,12 +25,8 @@ def addressee(session: Session, customer: Customer) -> Addressee:
     )
 
 
-def _language(contract: Contract, wished: str | None) -> Language:
-    return "en" if (wished or contract.customer.language) == "en" else "ja"
-
-
 def contract_document(
-    session: Session, shift: Shift, contract: Contract, language: str | None = None
+    session: Session, shift: Shift, contract: Contract, language: Language | None = None
 ) -> ContractDocument:
     """What the member is bound to and may do, in the member's language or the one wished."""
     policy = shift.policy
@@ -45,12 +41,12 @@ def contract_document(
         transfer_fee=policy.transfer.fee,
         operator=policy.operator,
         desk=policy.desk,
-        language=_language(contract, language),
+        language=language or contract.customer.language,
     )
 
 
 def renewal_notice(
-    session: Session, shift: Shift, contract: Contract, language: str | None = None
+    session: Session, shift: Shift, contract: Contract, language: Language | None = None
 ) -> RenewalNotice:
     """When leaving is free, and what happens without an application."""
     policy = shift.policy
@@ -60,5 +56,5 @@ def renewal_notice(
         **renewal_said(contract, shift),
         operator=policy.operator,
         desk=policy.desk,
-        language=_language(contract, language),
+        language=language or contract.customer.language,
     )

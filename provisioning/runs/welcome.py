@@ -7,11 +7,11 @@ from typing import Final, Literal
 
 from sqlalchemy.orm import Session
 
-from isp.documents import Addressee, Language
+from isp.documents import Language
 from isp.journal import record
-from isp.queries import address_of
+from isp.runs.papers import addressee
 from isp.shift import Shift
-from isp.tables import Contract, Customer
+from isp.tables import Contract
 from provisioning.guides import guide_for, guide_json
 from provisioning.letters import MailboxCredential, ReissueLetter, WelcomeLetter, reissue_pdf
 from provisioning.queries import access_of, mailboxes_kept, settings_of
@@ -40,7 +40,7 @@ def welcome(
         MailboxCredential(mailbox.address, renew_password(session, shift, mailbox))
         for mailbox in boxes
     )
-    language = language or spoken_by(held.customer)
+    language = language or held.customer.language
     record(
         session,
         shift,
@@ -71,23 +71,6 @@ def _first_guide(shift: Shift, mailbox: Mailbox, language: Language) -> dict[str
     policy = shift.policy
     settings = settings_of(shift, mailbox, FIRST_GUIDE)
     return guide_json(guide_for(FIRST_GUIDE, settings, language, policy.desk, policy.operator))
-
-
-def spoken_by(customer: Customer) -> Language:
-    """The language that the member reads."""
-    return "en" if customer.language == "en" else "ja"
-
-
-def addressee(session: Session, customer: Customer) -> Addressee:
-    """Letters with passwords go to where the member lives or sits, never to who pays."""
-    place = address_of(session, customer.id, "contract")
-    return Addressee(
-        number=customer.number,
-        name=customer.name,
-        postal_code=place.postal_code,
-        address=place.address,
-        corporation=customer.kind == "corporation",
-    )
 
 
 def mailbox_letter(
@@ -133,5 +116,5 @@ def reissue_letter(
         reissued_on=shift.day.today,
         operator=shift.policy.operator,
         desk=shift.policy.desk,
-        language=spoken_by(contract.customer),
+        language=contract.customer.language,
     )
