@@ -100,9 +100,16 @@ class Nsd:
     def publish(self, name: str, text: str) -> None:
         """Serve this text, and nothing else, as the zone of `name`; returns once it is served."""
         assert self._process is not None
+        before = _with_children(self._process.pid)
         self._write(name, text)
         self._process.send_signal(signal.SIGHUP)
         self._wait(name)
+        # For a moment the server that had the old zone answers beside the one that has the new.
+        end = time.monotonic() + 10
+        while before[-1] in _with_children(self._process.pid):
+            if time.monotonic() > end:
+                raise RuntimeError("nsd: the server with the old zone does not go")
+            time.sleep(0.002)
 
     def _write(self, name: str, text: str) -> None:
         self._serial += 1
@@ -122,6 +129,15 @@ class Nsd:
                 return
             time.sleep(0.005)
         raise RuntimeError(f"nsd: {(self.folder / 'log').read_text()}")
+
+
+def _with_children(pid: int) -> list[int]:
+    """A process and all below it, parents first: the last of NSD's is the one that answers."""
+    try:
+        below = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return [pid]  # it has just gone
+    return [pid, *(each for child in below for each in _with_children(int(child)))]
 
 
 def _free_port() -> int:
