@@ -204,6 +204,30 @@ class Smtpd(Section, frozen=True, kw_only=True):
     recipient_limit: Annotated[int, Meta(ge=100, le=1_000)] = 100
 
 
+class Web(Section, frozen=True, kw_only=True):
+    """What `isp serve` hands out: settings for mail programs, profiles for Apple's, guides."""
+
+    url: Annotated[str, Meta(max_length=200, pattern=r"^(https?://[a-z0-9.:-]+(/[!-~]*)?)?\Z")] = ""
+    certificate: Optional = ""
+    certificate_key: Optional = ""
+    refresh_seconds: Annotated[int, Meta(ge=1, le=3_600)] = 30
+
+
+class Platform(Section, frozen=True, kw_only=True):
+    """Postfix, Dovecot and their kin, which read the database (`isp mail-platform render`)."""
+
+    feed: Text = "feed"
+    vmail: Annotated[str, Meta(pattern=r"^[a-z_][a-z0-9_-]{0,31}\Z")] = "vmail"
+    doveadm: Optional = ""
+    mail_log: Optional = ""
+    archive: Text = "archive"
+    archive_days: Days = 90
+    recipients_per_hour: Annotated[int, Meta(ge=0, le=1_000_000)] = 200
+    recipients_per_day: Annotated[int, Meta(ge=0, le=10_000_000)] = 1_000
+    app_passwords: Annotated[int, Meta(ge=0, le=100)] = 10
+    aliases: Annotated[int, Meta(ge=0, le=100)] = 5
+
+
 class Outbox(Section, frozen=True, kw_only=True):
     """Where notices leave by SMTP; with an empty host they wait in the outbox."""
 
@@ -237,6 +261,7 @@ class Policy(Section, frozen=True, kw_only=True):
     dns: Dns
     access: Access
     smtpd: Smtpd = Smtpd()
+    web: Web = Web()
     outbox: Outbox
     files: Files = Files()
 

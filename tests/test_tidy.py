@@ -16,7 +16,7 @@ import pytest
 from isp.database import Base
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("isp", "billing", "provisioning", "cli", "templates")
+PACKAGES = ("isp", "billing", "provisioning", "portal", "cli", "templates")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 LONGEST = 60
 FORBIDDEN_WORDS = {"manager", "service", "helper", "util", "utils", "handler", "data", "info"}

@@ -1,0 +1,1 @@
+"""What members and their mail programs reach by HTTP."""
