@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
-from typing import Final
+from typing import Final, Literal
 
 from isp.errors import Refused
 from isp.lifecycle import ContractStatus
@@ -12,6 +12,9 @@ from provisioning.addresses import MailAddress
 from provisioning.wanted import Status
 
 QUOTA_MB: Final = range(1, 1_000_001)
+
+Taken = Status | Literal["alias"]
+"""What has an address already: a mailbox, by its status, or an alias of one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +47,8 @@ def refuse_beyond_plan(held: Entitlement, kept: int) -> None:
         )
 
 
-def refuse_address(address: MailAddress, *, served: bool, taken: Status | None) -> None:
-    """An address is free at a served domain; one that was removed is never given to anybody else.
-
-    `taken` is the status of the mailbox that has it.
-    """
+def refuse_address(address: MailAddress, *, served: bool, taken: Taken | None) -> None:
+    """An address is free at a served domain; one that was removed is never given to anybody else."""
     if not served:
         raise Refused(
             "address",

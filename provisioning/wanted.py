@@ -15,6 +15,22 @@ from isp.lifecycle import ContractStatus
 Status = Literal["active", "suspended", "removed"]
 SuspendedBy = Literal["", "operator", "contract"]
 Act = Literal["suspend", "resume", "schedule", "remove"]
+Direction = Literal["fetch", "send", "receive"]
+
+
+@dataclass(frozen=True, slots=True)
+class Directions:
+    """What a mailbox may do: fetch (log in by IMAP and POP3), send (port 587), receive."""
+
+    fetch: bool = True
+    send: bool = True
+    receive: bool = True
+
+
+EVERYTHING: Final = Directions()
+RECEIVE_ONLY: Final = Directions(fetch=False, send=False)
+"""Of who does not pay, mail is not lost [受信は継続]."""
+NOTHING: Final = Directions(fetch=False, send=False, receive=False)
 
 SUSPENDED_REASON: Final = "contract suspended"
 """Why a mailbox is suspended that follows its contract; mail servers say it, so ASCII."""
@@ -30,11 +46,15 @@ class ContractState:
 
 @dataclass(frozen=True, slots=True)
 class MailboxState:
-    """What of a mailbox is decided: `remove_on` is the first day on which it is to be gone."""
+    """What of a mailbox is decided: `remove_on` is the first day on which it is to be gone.
+
+    `may` is what is stored; what counts now is `directions`.
+    """
 
     status: Status
     suspended_by: SuspendedBy = ""
     remove_on: date | None = None
+    may: Directions = EVERYTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +73,34 @@ def removal_day(ended_on: date, grace_days: int) -> date:
 def at_opening(contract: ContractStatus) -> MailboxState:
     """A new mailbox or account of a suspended contract starts suspended, any other active."""
     if contract == "suspended":
-        return MailboxState("suspended", "contract")
+        return MailboxState("suspended", "contract", may=RECEIVE_ONLY)
     return MailboxState("active")
+
+
+def barred(may: Directions) -> tuple[Direction, ...]:
+    """The directions that are not open."""
+    every: tuple[tuple[Direction, bool], ...] = (
+        ("fetch", may.fetch),
+        ("send", may.send),
+        ("receive", may.receive),
+    )
+    return tuple(direction for direction, is_open in every if not is_open)
+
+
+def directions(contract: ContractStatus, mailbox: MailboxState) -> Directions:
+    """What a mailbox may do at this moment, before the night has written it down.
+
+    A suspended contract bars fetching and sending at once, and lets both again when it is resumed;
+    what the operator has barred stays so.
+    """
+    if mailbox.status == "removed":
+        return NOTHING
+    may = mailbox.may
+    if mailbox.suspended_by == "contract" and contract in ("applied", "active", "suspended"):
+        may = EVERYTHING
+    if contract == "suspended":
+        may = Directions(fetch=False, send=False, receive=may.receive)
+    return may
 
 
 def for_mailbox(
@@ -97,9 +143,9 @@ def for_access(contract: ContractState, status: Status) -> Action | None:
 def after(mailbox: MailboxState, action: Action) -> MailboxState:
     """The mailbox once the action is done."""
     if action.act == "suspend":
-        return MailboxState("suspended", "contract", mailbox.remove_on)
+        return MailboxState("suspended", "contract", mailbox.remove_on, RECEIVE_ONLY)
     if action.act == "resume":
         return MailboxState("active", "", mailbox.remove_on)
     if action.act == "schedule":
-        return MailboxState(mailbox.status, mailbox.suspended_by, action.remove_on)
-    return MailboxState("removed", "", mailbox.remove_on)
+        return MailboxState(mailbox.status, mailbox.suspended_by, action.remove_on, mailbox.may)
+    return MailboxState("removed", "", mailbox.remove_on, NOTHING)

@@ -19,14 +19,15 @@ from isp.tables import Contract, Customer, Journal, Plan
 from provisioning.addresses import mail_address
 from provisioning.entitlement import (
     Entitlement,
+    Taken,
     quota_mb,
     refuse_address,
     refuse_beyond_plan,
     refuse_when_over,
 )
 from provisioning.passwords import check_hash, generate_and_hash_many
-from provisioning.tables import Domain, Mailbox
-from provisioning.wanted import MailboxState, Status, at_opening
+from provisioning.tables import Alias, Domain, Mailbox
+from provisioning.wanted import MailboxState, at_opening
 
 COLUMNS: Final = ("address", "contract")
 OPTIONAL: Final = ("display_name", "quota_mb", "password_hash")
@@ -71,7 +72,7 @@ class _Ground:
     domains: frozenset[str]
     contracts: Mapping[str, tuple[int, str, Entitlement]]
     kept: dict[int, int]
-    taken: dict[str, Status]
+    taken: dict[str, Taken]
     quota_mb: int
 
     def admit(self, row: Row) -> NewMailbox:
@@ -138,7 +139,10 @@ def _ground(session: Session, shift: Shift) -> _Ground:
             for row in contracts
         },
         kept=dict(kept_now.all()),
-        taken=dict(session.execute(select(Mailbox.address, Mailbox.status)).all()),
+        taken={
+            **dict.fromkeys(session.scalars(select(Alias.address)), "alias"),
+            **dict(session.execute(select(Mailbox.address, Mailbox.status)).all()),
+        },
         quota_mb=shift.policy.mail.quota_mb,
     )
 
@@ -192,6 +196,9 @@ def _columns(row: NewMailbox, ready: Mapping[str, Issued]) -> dict[str, Any]:
         "password_hash": row.password_hash or ready[row.address].password_hash,
         "status": row.opens_as.status,
         "suspended_by": row.opens_as.suspended_by,
+        "may_fetch": row.opens_as.may.fetch,
+        "may_send": row.opens_as.may.send,
+        "may_receive": row.opens_as.may.receive,
         "reason": "",
     }
 

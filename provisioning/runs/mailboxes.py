@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import astuple
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, delete, exists, func, literal, select
 from sqlalchemy.orm import Session
 
 from isp.errors import Refused
@@ -18,6 +20,7 @@ from isp.tables import Contract, Journal
 from provisioning.addresses import mail_address, mail_domain
 from provisioning.entitlement import (
     Entitlement,
+    Taken,
     refuse_address,
     refuse_beyond_plan,
     refuse_when_over,
@@ -25,10 +28,20 @@ from provisioning.entitlement import (
 from provisioning.entitlement import quota_mb as quota_checked
 from provisioning.passwords import generate, hash_password
 from provisioning.queries import mailbox_named, mailboxes_kept
-from provisioning.tables import DEAD, Domain, Mailbox
-from provisioning.wanted import at_opening
+from provisioning.tables import DEAD, Alias, AppPassword, Domain, Forward, Mailbox
+from provisioning.wanted import (
+    EVERYTHING,
+    NOTHING,
+    RECEIVE_ONLY,
+    Direction,
+    Directions,
+    at_opening,
+    barred,
+)
 
 REISSUED = "mailbox.password-reissued"
+FORWARDS = 5
+"""Addresses that a mailbox may forward to; more is a mailing list."""
 
 
 def mailbox_json(mailbox: Mailbox) -> dict[str, Any]:
@@ -48,7 +61,17 @@ def _state(mailbox: Mailbox) -> dict[str, Any]:
         "suspended_by": mailbox.suspended_by,
         "reason": mailbox.reason,
         "remove_on": mailbox.remove_on,
+        "barred": list(barred(stored_directions(mailbox))),
     }
+
+
+def stored_directions(mailbox: Mailbox) -> Directions:
+    """What the mailbox may do as far as its own row says."""
+    return Directions(mailbox.may_fetch, mailbox.may_send, mailbox.may_receive)
+
+
+def _let(mailbox: Mailbox, may: Directions) -> None:
+    mailbox.may_fetch, mailbox.may_send, mailbox.may_receive = astuple(may)
 
 
 def add_domain(session: Session, shift: Shift, name: str) -> Domain:
@@ -80,7 +103,7 @@ def add_mailbox(
     refuse_address(
         wished,
         served=session.get(Domain, wished.domain) is not None,
-        taken=session.scalar(select(Mailbox.status).where(Mailbox.address == address)),
+        taken=who_has(session, address),
     )
     held = held_to_serve(session, contract)
     refuse_beyond_plan(entitlement(held), len(mailboxes_kept(session, held.id)))
@@ -98,10 +121,19 @@ def add_mailbox(
         suspended_by=state.suspended_by,
         reason="",
     )
+    _let(mailbox, state.may)
     session.add(mailbox)
     session.flush()
     record(session, shift, "mailbox.added", address, after=mailbox_json(mailbox))
     return mailbox, password
+
+
+def who_has(session: Session, address: str) -> Taken | None:
+    """What an address belongs to already: a mailbox or an alias, and in which state."""
+    found = session.scalar(select(Mailbox.status).where(Mailbox.address == address))
+    return found or session.scalar(
+        select(literal("alias")).where(exists().where(Alias.address == address))
+    )
 
 
 def entitlement(contract: Contract) -> Entitlement:
@@ -155,10 +187,100 @@ def reissue(session: Session, shift: Shift, address: str) -> tuple[Mailbox, str]
 
 
 def renew_password(session: Session, shift: Shift, mailbox: Mailbox) -> str:
-    """A new password in place of the old, recorded without either."""
+    """A new password in place of the old and of all app passwords, recorded without any of them.
+
+    Whoever asks for a new password may have lost the old to somebody, who could have made app
+    passwords of his own.
+    """
     password, mailbox.password_hash = new_password(shift)
-    record(session, shift, REISSUED, mailbox.address, after={"password_hash": "replaced"})
+    dropped = drop_app_passwords(session, mailbox)
+    record(
+        session,
+        shift,
+        REISSUED,
+        mailbox.address,
+        after={"password_hash": "replaced", "app_passwords_dropped": dropped},
+    )
     return password
+
+
+def drop_app_passwords(session: Session, mailbox: Mailbox) -> list[str]:
+    """Take back all app passwords; the names they had."""
+    names = session.scalars(
+        select(AppPassword.name)
+        .where(AppPassword.mailbox_id == mailbox.id)
+        .order_by(AppPassword.id)
+    ).all()
+    session.execute(delete(AppPassword).where(AppPassword.mailbox_id == mailbox.id))
+    return list(names)
+
+
+def forward(
+    session: Session, shift: Shift, address: str, to: Iterable[str], *, keeps_copy: bool = True
+) -> Mailbox:
+    """Send a mailbox's mail to other addresses as well, or instead; to none: no more [転送設定].
+
+    Without a copy the mail would go round between two own mailboxes that forward to each other:
+    refused.
+    """
+    mailbox = existing(session, address)
+    wished = sorted({str(mail_address(each, role_names=True)) for each in to} - {mailbox.address})
+    if len(wished) > FORWARDS:
+        raise Refused("to", f"at most {FORWARDS} addresses")
+    if not keeps_copy and not wished:
+        raise Refused("to", "without a copy the mail needs somewhere to go: name an address")
+    if not keeps_copy:
+        _refuse_circle(session, mailbox, wished)
+    before = forwarding_json(session, mailbox)
+    session.execute(delete(Forward).where(Forward.mailbox_id == mailbox.id))
+    session.add_all(Forward(mailbox_id=mailbox.id, destination=each) for each in wished)
+    mailbox.keeps_copy = keeps_copy
+    session.flush()
+    record(
+        session,
+        shift,
+        "mailbox.forwarding-set",
+        mailbox.address,
+        before=before,
+        after=forwarding_json(session, mailbox),
+    )
+    return mailbox
+
+
+def forwarding_json(session: Session, mailbox: Mailbox) -> dict[str, Any]:
+    """Where the mailbox forwards to, and whether it keeps a copy."""
+    return {
+        "forwards_to": list(
+            session.scalars(
+                select(Forward.destination)
+                .where(Forward.mailbox_id == mailbox.id)
+                .order_by(Forward.destination)
+            )
+        ),
+        "keeps_copy": mailbox.keeps_copy,
+    }
+
+
+def _refuse_circle(session: Session, mailbox: Mailbox, wished: list[str]) -> None:
+    """Follow the mail through mailboxes that keep no copy; it must come to rest somewhere."""
+    seen, ahead = set[str](), list(wished)
+    while ahead:
+        at = ahead.pop()
+        if at == mailbox.address:
+            raise Refused("to", f"the mail of {mailbox.address} would go round for ever")
+        if at in seen:
+            continue
+        seen.add(at)
+        at = session.scalar(_mailbox_of_alias(at)) or at
+        ahead += session.scalars(
+            select(Forward.destination)
+            .join(Mailbox, Mailbox.id == Forward.mailbox_id)
+            .where(Mailbox.address == at, Mailbox.keeps_copy.is_(False))
+        )
+
+
+def _mailbox_of_alias(address: str) -> Select[str]:
+    return select(Mailbox.address).join(Alias).where(Alias.address == address)
 
 
 def existing(session: Session, address: str) -> Mailbox:
@@ -169,20 +291,40 @@ def existing(session: Session, address: str) -> Mailbox:
     return mailbox
 
 
-def suspend(session: Session, shift: Shift, address: str, reason: str = "") -> Mailbox:
-    """Stop log-in and sending until an operator resumes it; mail is received on.
+def suspend(
+    session: Session,
+    shift: Shift,
+    address: str,
+    reason: str = "",
+    bar: Iterable[Direction] = ("fetch", "send"),
+) -> Mailbox:
+    """Bar directions until an operator resumes it; unless told otherwise mail is received on.
 
-    It outlasts a suspension of the contract.
+    It outlasts a suspension of the contract. The reason is told to the member where the protocol
+    shows it.
     """
     mailbox = existing(session, address)
     if mailbox.suspended_by == "operator":
         raise Refused("status", f"{mailbox.address} is suspended already; see `isp mailbox resume`")
+    chosen = frozenset(bar)
+    if not chosen:
+        raise Refused("direction", "name at least one of fetch, send, receive")
     before = _state(mailbox)
-    mailbox.status, mailbox.suspended_by, mailbox.reason = "suspended", "operator", reason.strip()
+    mailbox.status, mailbox.suspended_by = "suspended", "operator"
+    mailbox.reason = said(reason)
+    _let(mailbox, Directions(*(each not in chosen for each in ("fetch", "send", "receive"))))
     record(
         session, shift, "mailbox.suspended", mailbox.address, before=before, after=_state(mailbox)
     )
     return mailbox
+
+
+def said(reason: str) -> str:
+    """A reason as servers say it to the member: one line that can be printed, 200 characters."""
+    reason = reason.strip()
+    if len(reason) > 200 or not reason.isprintable():
+        raise Refused("reason", "one line of at most 200 characters")
+    return reason
 
 
 def resume(session: Session, shift: Shift, address: str) -> Mailbox:
@@ -206,6 +348,7 @@ def resume(session: Session, shift: Shift, address: str) -> Mailbox:
     mailbox.suspended_by = "contract" if waits else ""
     mailbox.reason = ""
     mailbox.remove_on = None
+    _let(mailbox, RECEIVE_ONLY if waits else EVERYTHING)
     record(session, shift, "mailbox.resumed", mailbox.address, before=before, after=_state(mailbox))
     return mailbox
 
@@ -228,10 +371,13 @@ def remove(session: Session, shift: Shift, address: str, *, at_once: bool = Fals
         mailbox.status, mailbox.suspended_by, mailbox.reason = "removed", "", ""
         mailbox.remove_on = shift.day.today
         mailbox.password_hash = DEAD
+        _let(mailbox, NOTHING)
+        drop_app_passwords(session, mailbox)
     else:
         if mailbox.suspended_by != "operator":
             mailbox.reason = ""
         mailbox.status, mailbox.suspended_by = "suspended", "operator"
+        _let(mailbox, Directions(fetch=False, send=False, receive=mailbox.may_receive))
         grace = timedelta(days=shift.policy.mail.removal_grace_days)
         mailbox.remove_on = shift.day.today + grace
     act = "mailbox.removed" if at_once else "mailbox.removal-scheduled"

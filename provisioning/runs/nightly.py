@@ -6,18 +6,19 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Final
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import delete, insert, select, update
 from sqlalchemy.orm import Session
 
 from isp.journal import kept
 from isp.shift import Shift
 from isp.tables import Contract, Journal
-from provisioning.tables import DEAD, AccessAccount, Mailbox
+from provisioning.tables import DEAD, AccessAccount, AppPassword, Mailbox
 from provisioning.wanted import (
     SUSPENDED_REASON,
     Act,
     Action,
     ContractState,
+    Directions,
     MailboxState,
     after,
     for_access,
@@ -52,6 +53,9 @@ def _reconcile_mailboxes(session: Session, shift: Shift) -> Counter[str]:
             Mailbox.status,
             Mailbox.suspended_by,
             Mailbox.remove_on,
+            Mailbox.may_fetch,
+            Mailbox.may_send,
+            Mailbox.may_receive,
             Contract.status.label("contract_status"),
             Contract.ended_on,
         )
@@ -63,7 +67,8 @@ def _reconcile_mailboxes(session: Session, shift: Shift) -> Counter[str]:
     changes, journal = [], []
     grace = shift.policy.mail.removal_grace_days
     for row in found:
-        now = MailboxState(row.status, row.suspended_by, row.remove_on)
+        may = Directions(row.may_fetch, row.may_send, row.may_receive)
+        now = MailboxState(row.status, row.suspended_by, row.remove_on, may)
         contract = ContractState(row.contract_status, row.ended_on)
         action = for_mailbox(contract, now, shift.day.today, grace)
         if action is not None:
@@ -75,6 +80,8 @@ def _reconcile_mailboxes(session: Session, shift: Shift) -> Counter[str]:
     if changes:
         session.execute(update(Mailbox), changes)
         session.execute(insert(Journal), journal)
+        gone = [each["id"] for each in changes if each["status"] == "removed"]
+        session.execute(delete(AppPassword).where(AppPassword.mailbox_id.in_(gone)))
     return Counter(entry["act"] for entry in journal)
 
 
@@ -83,6 +90,9 @@ def _columns(state: MailboxState) -> dict[str, Any]:
         "status": state.status,
         "suspended_by": state.suspended_by,
         "remove_on": state.remove_on,
+        "may_fetch": state.may.fetch,
+        "may_send": state.may.send,
+        "may_receive": state.may.receive,
     }
 
 
