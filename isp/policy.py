@@ -261,6 +261,7 @@ class Policy(Section, frozen=True, kw_only=True):
     dns: Dns
     access: Access
     smtpd: Smtpd = Smtpd()
+    platform: Platform = Platform()
     web: Web = Web()
     outbox: Outbox
     files: Files = Files()
