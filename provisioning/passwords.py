@@ -6,6 +6,7 @@ Dovecot reads it, `{SCHEME}hash`. Nothing here logs, and no message carries a pa
 
 from __future__ import annotations
 
+import hashlib
 import multiprocessing
 import os
 import re
@@ -36,6 +37,8 @@ ARGON2_PASSES = 2
 # About as dear as the above: 25 ms. The library's default of 656,000 rounds takes 0.4 s in C, so
 # that three people logging in keep a core busy; the format's own default of 5,000 is too cheap.
 SHA512_ROUNDS = 40_000
+CRYPT_ROUNDS = 5_000
+"""What a hash of crypt(3) has cost that names no rounds."""
 
 # A hash of strangers sets its own cost: one of 999,999,999 rounds would hold a core for minutes.
 COST_LIMITS = {"m": 262_144, "t": 10, "p": 16, "rounds": 1_000_000, "passes": 14}
@@ -116,6 +119,24 @@ def hash_password(password: str, scheme: Scheme = "ARGON2ID") -> str:
     return f"{{{scheme}}}{_maker(scheme)(password)}"
 
 
+def generate_app_password() -> str:
+    """A password for one device [アプリパスワード]: five groups of four small letters, 90 random bits.
+
+    Made to be copied from a screen; small letters alone, which telephones type without a shift.
+    """
+    letters = [sign for sign in string.ascii_lowercase if sign not in "lo"]
+    return "-".join("".join(secrets.choice(letters) for _ in range(4)) for _ in range(5))
+
+
+def digest_of(app_password: str) -> str:
+    """What is kept of an app password: SHA-256 in hexadecimal, as Dovecot reads `{SHA256.HEX}`.
+
+    A slow, salted hash guards what people choose; against 90 random bits nobody searches, and the
+    digest finds the row, so that a log-in costs one look-up whatever the number of app passwords.
+    """
+    return hashlib.sha256(app_password.encode()).hexdigest()
+
+
 def generate_and_hash_many(count: int, rule: PasswordRule) -> list[tuple[str, str]]:
     """`count` pairs of password and stored hash, on all cores (a move of many mailboxes)."""
     passwords = [generate(rule) for _ in range(count)]
@@ -133,6 +154,26 @@ def verify(password: str, stored: str) -> bool:
         return bool(_algorithm(form.algorithm).verify(password, form.prefix + text))
     except (Refused, ValueError):  # ValueError: passlib refuses NUL, lone surrogates, 4 KiB
         return False
+
+
+def needs_rehash(stored: str, scheme: Scheme) -> bool:
+    """Whether a hash that has just been verified should be made anew by the policy's scheme.
+
+    So are hashes of another scheme, taken over from another system, and those of the scheme that
+    cost less than new ones do. A dearer one stays, and so does what is no hash.
+    """
+    try:
+        form, text = _parted(stored, "password_hash")
+    except Refused:
+        return False
+    if form is not _FORMS[scheme]:
+        return True
+    parts = form.pattern.fullmatch(text)
+    assert parts is not None, "it has been matched already"
+    costs = {cost: int(value) for cost, value in parts.groupdict().items() if value is not None}
+    if scheme == "ARGON2ID":
+        return costs["m"] < ARGON2_KIB or costs["t"] < ARGON2_PASSES
+    return costs.get("rounds", CRYPT_ROUNDS) < SHA512_ROUNDS
 
 
 def verify_nothing(scheme: Scheme = "ARGON2ID") -> None:

@@ -24,6 +24,7 @@ from provisioning.passwords import (
     generate,
     generate_and_hash_many,
     hash_password,
+    needs_rehash,
     verify,
     verify_nothing,
 )
@@ -177,6 +178,38 @@ def test_all_04_weak_absurd_or_broken_hashes_are_refused(text: str, why: str) ->
 @settings(max_examples=200)
 def test_no_input_breaks_the_check_or_gets_in(password: str, stored: str) -> None:
     assert verify(password, stored) is False
+
+
+M = "m=19456,t=2,p=1"
+
+
+@pytest.mark.parametrize(
+    ("stored", "argon2id", "sha512"),
+    [
+        ("{SSHA512}" + salted_sha512("x", b"salt"), True, True),
+        ("{SHA256-CRYPT}" + SHA256_ROUNDS, True, True),
+        ("{BLF-CRYPT}" + BCRYPT_HORSE, True, True),
+        ("{SHA512-CRYPT}" + SHA512_HELLO, True, True),
+        ("{SHA512-CRYPT}" + SHA512_HELLO.replace("$6$", "$6$rounds=39999$"), True, True),
+        ("{SHA512-CRYPT}" + SHA512_HELLO.replace("$6$", "$6$rounds=40000$"), True, False),
+        ("{SHA512-CRYPT}" + SHA512_HELLO.replace("$6$", "$6$rounds=656000$"), True, False),
+        ("{ARGON2ID}" + ARGON2ID_PASSWORD, False, True),
+        ("{ARGON2ID}" + ARGON2ID_PASSWORD.replace("m=65536,t=2,p=1", M), False, True),
+        ("{ARGON2ID}" + ARGON2ID_PASSWORD.replace("m=65536", "m=19455"), True, True),
+        ("{ARGON2ID}" + ARGON2ID_PASSWORD.replace("t=2", "t=1"), True, True),
+        ("{SHA512-CRYPT}!", False, False),
+        ("{PLAIN}hunter2", False, False),
+        ("", False, False),
+    ],
+)
+def test_a_cheap_or_foreign_hash_is_made_anew(stored: str, argon2id: bool, sha512: bool) -> None:
+    assert needs_rehash(stored, "ARGON2ID") is argon2id
+    assert needs_rehash(stored, "SHA512-CRYPT") is sha512
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_new_hash_needs_none(scheme: Scheme) -> None:
+    assert not needs_rehash(hash_password("Wm7rTk3vQz9xHd", scheme), scheme)
 
 
 def test_an_unknown_login_takes_as_long_as_a_known_one() -> None:
