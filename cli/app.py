@@ -49,6 +49,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "payment": ("cli.payment", "Money that came in another way."),
     "domain": ("cli.domain", "Mail domains."),
     "mailbox": ("cli.mailbox", "Mailboxes of contracts."),
+    "alias": ("cli.alias", "Further addresses of mailboxes."),
+    "app-password": ("cli.app_password", "Passwords of mailboxes for single devices."),
     "access": ("cli.access", "Connection accounts (PPPoE) of contracts."),
     "guide": ("cli.guide", "Setup guides for mail programs and for the connection."),
     "letter": ("cli.letter", "Letters to members as PDF."),
@@ -129,8 +131,26 @@ class App:
             try:
                 yield session
                 session.commit()
+                _ = self._feeding
             except IntegrityError as broken:
                 raise Refused("database", _constraint(broken)) from broken
+
+    @cached_property
+    def _feeding(self) -> bool:
+        """Once something has been committed, the servers hear of it when the command ends."""
+        context = click.get_current_context(silent=True)
+        if context is not None:
+            context.call_on_close(self.feed_servers)
+        return context is not None
+
+    def feed_servers(self) -> int:
+        """Bring what servers read beside SQLite in step, where there is such a feed."""
+        folder = self.path(self.policy.platform.feed)
+        if not folder.is_dir():
+            return 0
+        from provisioning.feed import refresh
+
+        return refresh(self.engine, folder)
 
     @contextmanager
     def reading(self) -> Iterator[Session]:

@@ -193,18 +193,24 @@ def document(app: App, number: str, received_on: date) -> None:
 @click.argument("number", metavar="K")
 @pass_app
 def suspend(app: App, number: str) -> None:
-    """Suspend an open contract; its mailboxes follow with the next daily run.
+    """Suspend an open contract: its connection, and fetching and sending of mail, stop at once.
+
+    Mail is received on. The daily run writes it into each mailbox.
 
     \b
     Example:
       isp contract suspend K00000001
     """
+    from cli.sessions import end_sessions
     from isp.queries import contract_json
     from isp.runs.contracts import suspend
+    from provisioning.queries import mailboxes
 
     with app.transaction() as session:
         answer = contract_json(suspend(session, app.shift, number), app.day.today)
+        addresses = [each.address for each in mailboxes(session, contract=number)]
     app.show(answer)
+    end_sessions(app, addresses)
 
 
 @contract.command("resume")

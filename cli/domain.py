@@ -54,6 +54,30 @@ def listing(app: App) -> None:
     app.show(answer)
 
 
+@domain.command("catch-all")
+@click.argument("name", metavar="DOMAIN")
+@click.argument("address", required=False)
+@click.option("--off", is_flag=True, help="To nobody: mail to no address is refused.")
+@pass_app
+def catch_all(app: App, name: str, address: str | None, off: bool) -> None:
+    """Give what is sent to no address of a domain to one of its mailboxes.
+
+    It gets the spam for every name that anybody may guess, too.
+
+    \b
+    Example:
+      isp domain catch-all example.jp office@example.jp
+    """
+    from isp.errors import Refused
+    from provisioning.runs.aliases import set_catch_all
+
+    if off == (address is not None):
+        raise Refused("address", "name the mailbox, or --off")
+    with app.transaction() as session:
+        answer = set_catch_all(session, app.shift, name, address)
+    app.show(answer)
+
+
 @domain.command("records")
 @click.argument("name", metavar="DOMAIN")
 @click.option(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Literal
 
 import click
 
 from cli.app import App, note, pass_app
 from cli.parameters import EXISTING_FILE, NEW_FILE
+from cli.sessions import end_sessions
 from isp.errors import Refused
 
 
@@ -66,6 +68,7 @@ def reissue(app: App, address: str, file: Path | None) -> None:
             write_private(file, mailbox_letter(session, app.shift, found, password))
             answer["file"] = str(file)
     app.show(answer)
+    end_sessions(app, [str(answer["address"])])
 
 
 def write_private(file: Path, content: bytes) -> None:
@@ -82,19 +85,35 @@ def write_private(file: Path, content: bytes) -> None:
 @mailbox.command("suspend")
 @click.argument("address")
 @click.option("--reason", default="", help="Told to the member where the protocol shows it.")
+@click.option(
+    "--direction",
+    "directions",
+    type=click.Choice(["fetch", "send", "receive"]),
+    multiple=True,
+    default=("fetch", "send"),
+    help="What to stop, given once or more [fetch and send].",
+)
 @pass_app
-def suspend(app: App, address: str, reason: str) -> None:
-    """Stop log-in and sending; mail goes on coming in.
+def suspend(
+    app: App,
+    address: str,
+    reason: str,
+    directions: tuple[Literal["fetch", "send", "receive"], ...],
+) -> None:
+    """Stop fetching and sending; mail goes on coming in, unless `receive` is named, too.
 
     \b
-    Example:
+    Examples:
       isp mailbox suspend taro@example.jp --reason "unpaid invoice"
+      isp mailbox suspend taro@example.jp --direction send --reason "your computer sends spam"
     """
     from provisioning.runs.mailboxes import mailbox_json, suspend
 
     with app.transaction() as session:
-        answer = mailbox_json(suspend(session, app.shift, address, reason))
+        answer = mailbox_json(suspend(session, app.shift, address, reason, directions))
     app.show(answer)
+    if "fetch" in directions:
+        end_sessions(app, [str(answer["address"])])
 
 
 @mailbox.command("resume")
@@ -129,6 +148,38 @@ def remove(app: App, address: str, at_once: bool) -> None:
 
     with app.transaction() as session:
         answer = mailbox_json(remove(session, app.shift, address, at_once=at_once))
+    app.show(answer)
+    end_sessions(app, [str(answer["address"])])
+
+
+@mailbox.command("forward")
+@click.argument("address")
+@click.option("--to", "to", multiple=True, metavar="MAIL", help="Where to, once or more.")
+@click.option("--copy/--no-copy", default=True, help="Whether a copy stays in the mailbox [yes].")
+@click.option("--off", is_flag=True, help="Forward no more.")
+@pass_app
+def forward(app: App, address: str, to: tuple[str, ...], copy: bool, off: bool) -> None:
+    """Send a mailbox's mail to other addresses as well, or instead; without options, show them.
+
+    \b
+    Examples:
+      isp mailbox forward taro@example.jp --to taro@example.com
+      isp mailbox forward taro@example.jp --off
+    """
+    from provisioning.runs.mailboxes import existing, forward, forwarding_json
+
+    if off and (to or not copy):
+        raise Refused("off", "either --off, or where to")
+    if not off and not to:
+        if not copy:
+            raise Refused("to", "without a copy the mail needs somewhere to go: name an address")
+        with app.reading() as session:
+            found = existing(session, address)
+            app.show({"address": found.address, **forwarding_json(session, found)})
+        return
+    with app.transaction() as session:
+        found = forward(session, app.shift, address, to, keeps_copy=copy)
+        answer = {"address": found.address, **forwarding_json(session, found)}
     app.show(answer)
 
 
