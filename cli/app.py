@@ -53,6 +53,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "app-password": ("cli.app_password", "Passwords of mailboxes for single devices."),
     "access": ("cli.access", "Connection accounts (PPPoE) of contracts."),
     "guide": ("cli.guide", "Setup guides for mail programs and for the connection."),
+    "autoconfig": ("cli.autoconfig", "Settings that mail programs fetch by themselves."),
+    "serve": ("cli.serve", "Settings and guides by HTTP."),
     "letter": ("cli.letter", "Letters to members as PDF."),
     "outbox": ("cli.outbox", "Notices to members: waiting, sent."),
     "daily": ("cli.daily", "Everything that is due today, each thing once."),
