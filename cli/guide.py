@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import click
 
 from cli.app import App, pass_app
-from cli.parameters import NEW_FILE
+from isp.errors import Refused
 
 if TYPE_CHECKING:
-    from provisioning.guides import Guide, Settings
+    from provisioning.guides import ConfigurationFile, Guide, Settings
 
-Form = Literal["html", "text", "pdf", "json"]
+Form = Literal["html", "text", "pdf", "json", "config"]
+PLACE = click.Path(path_type=Path, writable=True)
 
 
 @click.group()
@@ -49,9 +51,12 @@ def listing(app: App) -> None:
 @click.argument("address")
 @click.option("--client", required=True, metavar="KEY", help="See `isp guide list`.")
 @click.option(
-    "--as", "form", type=click.Choice(["html", "text", "pdf", "json"]), help="Form of the guide."
+    "--as",
+    "form",
+    type=click.Choice(["html", "text", "pdf", "json", "config"]),
+    help="Form of the guide; config: the configuration file alone.",
 )
-@click.option("-o", "file", type=NEW_FILE, help="Write it to a file.")
+@click.option("-o", "file", type=PLACE, help="Write it to a file; config: or into a folder.")
 @pass_app
 def show(app: App, address: str, client: str, form: Form | None, file: Path | None) -> None:
     """Show a guide with the member's own values; a password is never in it.
@@ -64,6 +69,7 @@ def show(app: App, address: str, client: str, form: Form | None, file: Path | No
       isp guide show taro@example.jp --client thunderbird
       isp guide show taro@example.jp --client outlook-2003 --as pdf -o guide.pdf
       isp guide show K00000001 --client router --as pdf -o connection.pdf
+      isp guide show taro@example.jp --client msmtp --as config -o ~/.msmtprc
     """
     from provisioning import guides
     from provisioning.queries import guide_settings
@@ -73,6 +79,11 @@ def show(app: App, address: str, client: str, form: Form | None, file: Path | No
         settings = guide_settings(session, app.shift, address, client)
     made = guides.guide_for(client, settings, policy.language, policy.desk, policy.operator)
     form = form or ("json" if app.format == "json" else _form_of(file))
+    if form != "config" and file is not None and file.is_dir():
+        raise Refused("o", f"{file} is a folder, name a file")
+    if form == "config" and file is not None:
+        app.show({**guides.guide_json(made), "file": place(made, file)})
+        return
     if form == "json" and file is None:
         app.show(guides.guide_json(made))
         return
@@ -96,6 +107,8 @@ def _rendered(app: App, made: Guide[Settings], form: Form) -> bytes:
     from provisioning import guides
 
     language = app.policy.language
+    if form == "config":
+        return bare(_files_of(made)).encode()
     if form == "pdf":
         return guides.guide_pdf(made, language)
     if form == "html":
@@ -103,3 +116,37 @@ def _rendered(app: App, made: Guide[Settings], form: Form) -> bytes:
     if form == "json":
         return json.dumps(guides.guide_json(made), ensure_ascii=False, indent=2).encode()
     return guides.guide_text(made, language).encode()
+
+
+def _files_of(made: Guide[Settings]) -> tuple[ConfigurationFile, ...]:
+    if not made.files:
+        from provisioning.guides import clients
+
+        having = ", ".join(client.key for client in clients() if client.files)
+        raise Refused("as", f"{made.client} has no configuration file; these have: {having}")
+    return made.files
+
+
+def bare(files: tuple[ConfigurationFile, ...]) -> str:
+    """One file as it is; several one after the other, each under its name."""
+    if len(files) == 1:
+        return files[0].content
+    return "\n".join(f"# ==== {file.path} ====\n{file.content}" for file in files)
+
+
+def place(made: Guide[Settings], place: Path) -> str:
+    """Write the files so that only their owner can read them, as msmtp and fetchmail insist.
+
+    Several, and one into a folder that is there, get their own names.
+    """
+    files = _files_of(made)
+    inside = len(files) > 1 or place.is_dir()
+    if inside:
+        place.mkdir(mode=0o700, exist_ok=True)
+    for file in files:
+        path = place / Path(file.path).name if inside else place
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+        with os.fdopen(os.open(path, flags, 0o600), "w", encoding="utf-8") as out:
+            os.fchmod(out.fileno(), int(file.mode, 8))
+            out.write(file.content)
+    return str(place)

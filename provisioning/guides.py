@@ -29,6 +29,10 @@ from isp.policy import Desk, Mail, Operator, Security, Server
 
 Protocol = Literal["imap", "pop3"]
 Kind = Literal["mail", "connection"]
+Control = Literal["text", "choice", "secret", "empty", "ticked", "unticked", "maybe", "on", "off"]
+"""How a screen has a field: an input box, a list, a password, what stays empty, a box to tick (or
+to tick where it pleases), a switch."""
+Syntax = Literal["msmtp", "fetchmail", "mbsync", "neomutt"]
 
 OPERATOR_WORDS: Final = frozenset({"operator", "tick", "untick", "password_source"})
 SERVER_WORDS: Final = ("host", "port", "security", "ssl", "tls")
@@ -38,6 +42,24 @@ LINE_WORDS: Final = frozenset({"line", "terminal", "wiring"})
 """The line type, the device between wall and computer on it, and how the two hang together."""
 
 _PLACEHOLDER: Final = re.compile(r"\{([a-z_]+)\}")
+
+_ESCAPED: Final[Mapping[Syntax, Mapping[int, str]]] = {
+    # Reads a quoted value to the last quote of the line and knows no escapes.
+    "msmtp": {},
+    # Ends a quoted value at the next quote, escaped or not, but knows letters by their number.
+    "fetchmail": str.maketrans({'"': r"\x22", "\\": r"\x5c"}),
+    "mbsync": str.maketrans({'"': r"\"", "\\": r"\\"}),
+    # Runs commands and fills in variables even between quotes.
+    "neomutt": str.maketrans({letter: f"\\{letter}" for letter in '"\\$`'}),
+}
+
+
+def escaped(value: str, syntax: Syntax) -> str:
+    """`value` as it stands between double quotes in a configuration file, and cannot leave them.
+
+    A file's line cannot be left either: `value` has no controls (`Settings.inert`).
+    """
+    return value.translate(_ESCAPED[syntax])
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,12 +238,31 @@ class Instruction(Record, frozen=True):
     path: Menu
     text: Wording
     fields: tuple[Entry, ...] = ()
+    commands: tuple[Text, ...] = ()
+
+
+Lines = Annotated[str, Meta(min_length=1, max_length=5000, pattern=r"^[^\x00-\x09\x0b-\x1f\x7f]*$")]
+
+
+class FileText(Record, frozen=True):
+    """A configuration file of a program of the command line, placeholders still in it.
+
+    Every value stands in double quotes. `words` are further placeholders, what the program calls
+    each way of encryption: `words.tls` makes `{imap_tls}`, `{pop_tls}` and `{smtp_tls}`.
+    """
+
+    path: Annotated[str, Meta(pattern=r"^~/[A-Za-z0-9._/-]+$")]
+    syntax: Syntax
+    content: Lines
+    mode: Literal["0600"] = "0600"
+    words: dict[Annotated[str, Meta(pattern="^[a-z]+$")], dict[Security, str]] = {}
 
 
 class Client(Record, frozen=True, kw_only=True):
     """A program, system or router that members set up; `aliases` are further keys that find it.
 
-    A legacy client says since when it is out of support and names a modern one instead.
+    A legacy client says since when it is out of support and names a modern one instead. One with
+    `profile` takes its settings from a configuration profile [構成プロファイル], too.
     """
 
     key: Text
@@ -230,6 +271,8 @@ class Client(Record, frozen=True, kw_only=True):
     legacy: bool
     steps: Annotated[tuple[Instruction, ...], Meta(min_length=1)]
     aliases: tuple[Text, ...] = ()
+    files: tuple[FileText, ...] = ()
+    profile: bool = False
     support_ended: Wording | None = None
     modern: Text | None = None
 
@@ -245,7 +288,7 @@ def placeholders(kind: Kind, *, legacy: bool) -> frozenset[str]:
 
 def _texts(client: Client) -> Iterator[str]:
     for step in client.steps:
-        yield from (*step.path.ja, *step.path.en, step.text.ja, step.text.en)
+        yield from (*step.path.ja, *step.path.en, step.text.ja, step.text.en, *step.commands)
         for entry in step.fields:
             yield from (entry.label.ja, entry.label.en)
             yield from (
@@ -253,15 +296,33 @@ def _texts(client: Client) -> Iterator[str]:
             )
 
 
+def _file_placeholders(of: FileText) -> frozenset[str]:
+    words = ("host", "port", *of.words)
+    servers = {f"{server}_{word}" for server in ("imap", "pop", "smtp") for word in words}
+    return frozenset(MailSettings.own) | servers
+
+
 def _refuse_unknown_placeholders(client: Client, file: str) -> None:
     known = placeholders(client.kind, legacy=client.legacy)
-    for text in _texts(client):
+    checked = [(text, known) for text in _texts(client)]
+    checked += [(each.content, _file_placeholders(each)) for each in client.files]
+    for text, known in checked:
         for position, piece in enumerate(_PLACEHOLDER.split(text)):
             if position % 2 and piece not in known:
                 names = ", ".join(sorted(known))
                 raise Refused(file, f"unknown placeholder {{{piece}}}; there are: {names}")
             if not position % 2 and ("{" in piece or "}" in piece):
                 raise Refused(file, f"a brace is not part of a placeholder in {text!r}")
+
+
+def _refuse_files(client: Client, file: str) -> None:
+    """Files are for mail, of a program that is supported; each names every way of encryption."""
+    if client.files and (client.kind != "mail" or client.legacy):
+        raise Refused(file, "`files` are for mail programs that are still supported")
+    for each in client.files:
+        for word, said in each.words.items():
+            if missing := {"ssl", "starttls", "none"} - said.keys():
+                raise Refused(file, f"words.{word} lacks {', '.join(sorted(missing))}")
 
 
 def client_from(key: str, text: str) -> Client:
@@ -277,6 +338,7 @@ def client_from(key: str, text: str) -> Client:
         raise Refused(
             file, "`support_ended` and `modern` go with `legacy = true`, and only with it"
         )
+    _refuse_files(client, file)
     _refuse_unknown_placeholders(client, file)
     return client
 
@@ -340,15 +402,26 @@ class Field:
     label: str
     value: str
     typed: bool = False
+    control: Control = "choice"
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One screen [手順]: the way to it, what to do there, and what to enter."""
+    """One screen [手順]: the way to it, what to do there, and what to enter; or commands to type."""
 
     path: tuple[str, ...]
     fields: tuple[Field, ...]
     text: str
+    commands: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigurationFile:
+    """A file of the member's own [設定ファイル], complete but for the password, which it never has."""
+
+    path: str
+    mode: str
+    content: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -377,6 +450,7 @@ class Guide(Generic[SettingsT_co]):
     warning: str | None
     modern_alternative: Alternative | None
     steps: tuple[Step, ...]
+    files: tuple[ConfigurationFile, ...]
     desk: Desk
     operator: str
 
@@ -409,29 +483,49 @@ class _Personal:
     """A step with everything in it but what differs from member to member."""
 
     path: tuple[Pieces, ...]
-    fields: tuple[tuple[Pieces, Pieces, bool], ...]
+    fields: tuple[tuple[Pieces, Pieces, bool, Control], ...]
     text: Pieces
+    commands: tuple[Pieces, ...]
 
     def step(self, values: Mapping[str, str]) -> Step:
         return Step(
             tuple([_filled(pieces, values) for pieces in self.path]),
             tuple(
                 [
-                    Field(_filled(label, values), _filled(value, values), typed)
-                    for label, value, typed in self.fields
+                    Field(_filled(label, values), _filled(value, values), typed, control)
+                    for label, value, typed, control in self.fields
                 ]
             ),
             _filled(self.text, values),
+            tuple([_filled(pieces, values) for pieces in self.commands]),
         )
 
 
 def _entry(
     entry: Entry, language: Language, values: Mapping[str, str]
-) -> tuple[Pieces, Pieces, bool]:
+) -> tuple[Pieces, Pieces, bool, Control]:
     value = entry.value if isinstance(entry.value, str) else entry.value.said(language)
     names = _PLACEHOLDER.findall(value)
     typed = any(name in MEMBER_WORDS or name.endswith(("_host", "_port")) for name in names)
-    return _cut(entry.label.said(language), values), _cut(value, values), typed
+    control: Control = "text" if typed or "operator" in names else "choice"
+    cut = _cut(value, values)
+    for said, shown in _CONTROLS:
+        if cut == (values[said],):
+            control = shown
+    if control == "choice" and values["tick"] in cut[0]:
+        control = "maybe"
+    if control == "choice" and cut[0].startswith(("（", "(")):
+        control = "empty"
+    return _cut(entry.label.said(language), values), cut, typed, control
+
+
+_CONTROLS: Final[tuple[tuple[str, Control], ...]] = (
+    ("password_source", "secret"),
+    ("tick", "ticked"),
+    ("untick", "unticked"),
+    ("on", "on"),
+    ("off", "off"),
+)
 
 
 @lru_cache(maxsize=1024)
@@ -445,6 +539,8 @@ def _steps(
         "password_source": said.password_source,
         "tick": said.tick,
         "untick": said.untick,
+        "on": said.on,
+        "off": said.off,
         **settings.shared_values(said),
     }
     steps: list[Step | _Personal] = []
@@ -453,10 +549,45 @@ def _steps(
             tuple(_cut(text, values) for text in step.path.said(language)),
             tuple(_entry(entry, language, values) for entry in step.fields),
             _cut(step.text.said(language), values),
+            tuple(_cut(text, values) for text in step.commands),
         )
-        texts = (*cut.path, cut.text, *(text for entry in cut.fields for text in entry[:2]))
+        fields = (text for entry in cut.fields for text in entry[:2])
+        texts = (*cut.path, cut.text, *cut.commands, *fields)
         steps.append(cut if any(len(text) > 1 for text in texts) else cut.step({}))
     return tuple(steps)
+
+
+@lru_cache(maxsize=64)
+def _file_pieces(key: str, settings: MailSettings) -> tuple[Pieces, ...]:
+    """The content of a client's files with everything in it but what is the member's own."""
+    servers: dict[str, Incoming | Outgoing] = {"smtp": settings.outgoing}
+    for server in settings.incoming:
+        servers["imap" if server.protocol == "imap" else "pop"] = server
+    made = []
+    for each in client_of(key).files:
+        values = {}
+        for name, of in servers.items():
+            values[f"{name}_host"] = escaped(of.host, each.syntax)
+            values[f"{name}_port"] = str(of.port)
+            for word, said in each.words.items():
+                values[f"{name}_{word}"] = said[of.security]
+        made.append(_cut(each.content, values))
+    return tuple(made)
+
+
+def configuration_files(key: str, settings: Settings) -> tuple[ConfigurationFile, ...]:
+    """The client's files with the member's values; none for a client that is set up by hand.
+
+    The name of a member without one is left empty, for the member to fill in.
+    """
+    found = client_of(key).files
+    if not found or not isinstance(settings, MailSettings):
+        return ()
+    made = []
+    for each, pieces in zip(found, _file_pieces(key, settings.impersonal()), strict=True):
+        own = {name: escaped(getattr(settings, name), each.syntax) for name in settings.own}
+        made.append(ConfigurationFile(each.path, each.mode, _filled(pieces, own)))
+    return tuple(made)
 
 
 def _of_server(name: str, server: Incoming | Outgoing, said: SimpleNamespace) -> dict[str, str]:
@@ -495,6 +626,7 @@ def guide_for(
         warning=warning,
         modern_alternative=alternative,
         steps=tuple([it if isinstance(it, Step) else it.step(values) for it in steps]),
+        files=configuration_files(client.key, settings),
         desk=desk,
         operator=name,
     )
@@ -537,9 +669,11 @@ def guide_json(guide: Guide[Settings]) -> dict[str, object]:
                 "path": list(step.path),
                 "fields": [{"label": of.label, "value": of.value} for of in step.fields],
                 "text": step.text,
+                "commands": list(step.commands),
             }
             for step in guide.steps
         ],
+        "files": [asdict(file) for file in guide.files],
         "operator": guide.operator,
         "desk": {"phone": desk.phone, "hours": desk.hours, "email": desk.email, "url": desk.url},
     }
@@ -565,6 +699,9 @@ def guide_pdf(guide: Guide[Settings], language: Language) -> bytes:
         {
             **guide_json(guide),
             "steps": [asdict(step) for step in guide.steps],
+            "files": [
+                {"path": file.path, "lines": file.content.splitlines()} for file in guide.files
+            ],
             "language": language,
             "words": vars(said),
             "issuer": {"name": guide.operator},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,10 @@ import paper
 import pytest
 import town
 from office import Office
+
+from cli.guide import bare, place
+from isp.policy import parse, profile_text
+from provisioning import guides
 
 BEGUN, ADDRESS = "2026-01-05", "taro@example.jp"
 LINES = {"flets-hikari-next": "光ネクスト", "b-flets": "Bフレッツ", "flets-adsl": "ADSL"}
@@ -18,6 +23,7 @@ LEGACY_MAIL = (
     "macosx-10-6-mail",
 )
 MODERN_MAIL = ("outlook", "outlook-new", "thunderbird", "apple-mail", "iphone", "gmail-android")
+COMMAND_LINE = ("msmtp", "fetchmail", "mbsync", "neomutt")
 LEGACY_SYSTEMS = ("windows-7", "windows-vista", "windows-xp", "macosx-10-1", "macosx-10-6")
 MODERN_SYSTEMS = ("windows-11", "macos", "router")
 
@@ -47,14 +53,14 @@ def shown(office: Office, client: str, of: str = ADDRESS, lang: str = "ja") -> d
 def test_isp_17_every_program_and_system_has_a_guide(desk: Office) -> None:
     listed = {each["client"]: (each["kind"], each["legacy"]) for each in desk.ok("guide", "list")}
     wanted = dict.fromkeys(LEGACY_MAIL, ("mail", True))
-    wanted |= dict.fromkeys(MODERN_MAIL, ("mail", False))
+    wanted |= dict.fromkeys((*MODERN_MAIL, *COMMAND_LINE), ("mail", False))
     wanted |= dict.fromkeys(LEGACY_SYSTEMS, ("connection", True))
     wanted |= dict.fromkeys(MODERN_SYSTEMS, ("connection", False))
     assert {client: listed.get(client) for client in wanted} == wanted
 
 
 @pytest.mark.req("ISP-17", "ISP-22")
-@pytest.mark.parametrize("client", [*LEGACY_MAIL, *MODERN_MAIL])
+@pytest.mark.parametrize("client", [*LEGACY_MAIL, *MODERN_MAIL, *COMMAND_LINE])
 def test_isp_17_a_mail_guide_carries_the_members_own_values_in_every_form(
     desk: Office, client: str
 ) -> None:
@@ -69,6 +75,7 @@ def test_isp_17_a_mail_guide_carries_the_members_own_values_in_every_form(
     outgoing = guide["settings"]["outgoing"]
     assert (outgoing["host"], outgoing["port"]) == ("smtp.example.jp", 587)
     entered = {field["value"] for step in guide["steps"] for field in step["fields"]}
+    entered |= {file["content"] for file in guide["files"]}
     assert any(ADDRESS in str(value) for value in entered)
     for lang in ("ja", "en"):
         for form in ("html", "text", "pdf"):
@@ -139,3 +146,50 @@ def test_a_file_name_decides_the_form(desk: Office) -> None:
             *("--format", "table", "guide", "show", ADDRESS, "--client", "iphone", "-o", file)
         )
         assert done.exit_code == 0 and file.read_bytes().startswith(begins)
+
+
+# Configuration files
+
+
+@pytest.mark.req("ISP-17")
+@pytest.mark.parametrize("client", COMMAND_LINE)
+def test_isp_17_the_bare_file_is_written_for_its_owner_alone(desk: Office, client: str) -> None:
+    (wanted,) = shown(desk, client)["files"]
+    show = ("guide", "show", ADDRESS, "--client", client, "--as", "config")
+    assert desk(*show).stdout == wanted["content"]
+    file = desk.folder / f"{client}rc"
+    file.write_text("older and longer\n" * 100)
+    file.chmod(0o644)
+    assert desk.ok(*show, "-o", file)["file"] == str(file)
+    assert file.read_text() == wanted["content"]
+    assert file.stat().st_mode & 0o777 == 0o600
+    folder = desk.folder / "home"
+    folder.mkdir(exist_ok=True)
+    desk.ok(*show, "-o", folder)
+    assert (folder / Path(wanted["path"]).name).read_text() == wanted["content"]
+
+
+def test_several_files_go_into_a_folder_or_one_after_the_other(tmp_path: Path) -> None:
+    policy = parse(profile_text("consumer-isp"))
+    own = guides.settings_for(ADDRESS, "", policy.mail, legacy=False)
+    made = guides.guide_for("msmtp", own, "ja", policy.desk, policy.operator)
+    two = (
+        guides.ConfigurationFile("~/.a", "0600", "a\n"),
+        guides.ConfigurationFile("~/.b", "0600", "b\n"),
+    )
+    several = replace(made, files=two)
+    assert place(several, tmp_path / "new") == str(tmp_path / "new")
+    assert {file.name: file.read_text() for file in (tmp_path / "new").iterdir()} == {
+        ".a": "a\n",
+        ".b": "b\n",
+    }
+    assert bare(several.files) == "# ==== ~/.a ====\na\n\n# ==== ~/.b ====\nb\n"
+
+
+def test_what_has_no_file_is_refused(desk: Office) -> None:
+    show = ("guide", "show", ADDRESS, "--client")
+    for rest in ((), ("-o", desk.folder / "no")):
+        why = desk.refused(*show, "thunderbird", "--as", "config", *rest)
+        assert why.startswith("as: thunderbird has no configuration file; these have: fetchmail, ")
+    assert not (desk.folder / "no").exists()
+    assert desk.refused(*show, "msmtp", "--as", "pdf", "-o", desk.folder).startswith("o: ")

@@ -133,7 +133,7 @@ def test_isp_16_json_is_what_the_command_line_promises(key: str) -> None:
         "settings": {"connection_id": ID, "line": "b-flets", "line_title": "B FLET'S"},
     }
     assert len(read["steps"]) == len(guide.steps)
-    assert all(set(step) == {"path", "fields", "text"} for step in read["steps"])
+    assert all(set(step) == {"path", "fields", "text", "commands"} for step in read["steps"])
 
 
 def test_settings_of_the_other_kind_of_client_are_a_mistake_of_the_caller() -> None:
