@@ -217,15 +217,24 @@ class Platform(Section, frozen=True, kw_only=True):
     """Postfix, Dovecot and their kin, which read the database (`isp mail-platform render`)."""
 
     feed: Text = "feed"
-    vmail: Annotated[str, Meta(pattern=r"^[a-z_][a-z0-9_-]{0,31}\Z")] = "vmail"
+    vmail: Annotated[str, Meta(min_length=1, max_length=32, pattern=r"^[a-z_][a-z0-9_-]*\Z")] = (
+        "vmail"
+    )
     doveadm: Optional = ""
     mail_log: Optional = ""
+    radius_log: Optional = ""
     archive: Text = "archive"
     archive_days: Days = 90
     recipients_per_hour: Annotated[int, Meta(ge=0, le=1_000_000)] = 200
     recipients_per_day: Annotated[int, Meta(ge=0, le=10_000_000)] = 1_000
     app_passwords: Annotated[int, Meta(ge=0, le=100)] = 10
     aliases: Annotated[int, Meta(ge=0, le=100)] = 5
+    policy_service: Annotated[
+        str,
+        Meta(
+            max_length=200, pattern=r"^(inet:[A-Za-z0-9.:\[\]-]+:[0-9]+|unix:[A-Za-z0-9._/-]+)?\Z"
+        ),
+    ] = ""
 
 
 class Outbox(Section, frozen=True, kw_only=True):

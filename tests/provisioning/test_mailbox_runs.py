@@ -59,6 +59,7 @@ def test_isp_01_a_password_is_shown_once_and_kept_as_a_hash(database: Engine, da
             "suspended_by": "",
             "reason": "",
             "remove_on": None,
+            "barred": [],
         }
         assert_no_secret(session, password, mailbox.password_hash)
 
@@ -249,6 +250,9 @@ def test_all_02_the_night_follows_the_contract_and_may_be_missed(
             "suspended_by": "",
             "remove_on": "2026-06-30",
             "reason": "",
+            "may_fetch": True,
+            "may_send": True,
+            "may_receive": True,
         }
 
 
