@@ -60,6 +60,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "daily": ("cli.daily", "Everything that is due today, each thing once."),
     "check": ("cli.check", "Prove the invariants of the whole database."),
     "journal": ("cli.journal", "Who did what, when, before and after."),
+    "mail-platform": ("cli.mail_platform", "Postfix and Dovecot beside the office."),
     "smtpd": ("cli.smtpd", "The embedded submission server."),
     "db": ("cli.db", "The database: upgrade, backup, restore."),
 }

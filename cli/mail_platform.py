@@ -1,0 +1,110 @@
+"""`isp mail-platform`: Postfix and Dovecot beside the office."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from cli.app import App, note, pass_app
+
+if TYPE_CHECKING:
+    from provisioning.platform import Feed, Postgresql
+
+
+@click.group("mail-platform")
+def mail_platform() -> None:
+    """Postfix and Dovecot, which read the office's database."""
+
+
+@mail_platform.command("render")
+@click.option(
+    "-o",
+    "folder",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for the files; those that are there are written anew, with their passwords kept.",
+)
+@click.option(
+    "--set",
+    "values",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Another place, user or address than on Debian 12, such as mx_port=2525.",
+)
+@pass_app
+def render(app: App, folder: Path, values: tuple[str, ...]) -> None:
+    """Write the configuration of Postfix and Dovecot, and how to install it (README.md).
+
+    With PostgreSQL the servers get roles of their own (database.sql), which see the views made for
+    them and nothing else; with SQLite they get the feed, which is begun by this.
+
+    \b
+    Example:
+      isp mail-platform render -o platform
+    """
+    from cli.rendered import write_rendered
+    from cli.smtpd import certificate_of
+    from provisioning.feed import begin
+    from provisioning.platform import ROLES, Feed, Layout, Platform, rendered
+
+    certificate, key = certificate_of(app)
+    source = _source(app)
+    passwords = (
+        {} if isinstance(source, Feed) else {role: _password(folder, role) for role in ROLES}
+    )
+    files = rendered(
+        Platform(
+            policy=app.policy,
+            layout=Layout().with_values(values),
+            source=source,
+            mail_root=str(app.path(app.policy.smtpd.maildir)),
+            certificate=str(certificate),
+            key=str(key),
+            passwords=passwords,
+            salt=secrets.token_bytes(16),
+        )
+    )
+    texts = {file.path: file.text for file in files}
+    texts |= {f"{role}.password": f"{password}\n" for role, password in passwords.items()}
+    private = {file.path for file in files if file.private}
+    if isinstance(source, Feed):
+        begin(app.engine, Path(source.path).parent)
+    written = write_rendered(
+        folder, texts, private=private | (texts.keys() - {f.path for f in files})
+    )
+    note(f"{folder / 'README.md'} says how to install them")
+    app.show({"folder": str(folder), "files": written})
+
+
+def _source(app: App) -> Postgresql | Feed:
+    """How the servers reach what they read.
+
+    An office that speaks to PostgreSQL by a socket is let in by the name of its system user, which
+    the servers are not: they come over loopback.
+    """
+    from sqlalchemy.engine import make_url
+
+    from provisioning.platform import Feed, Postgresql
+
+    url = make_url(str(app.engine.url.render_as_string(hide_password=False)))
+    if url.get_backend_name() == "sqlite":
+        return Feed(str(app.path(app.policy.platform.feed) / "mail.db"))
+    words = {name: value for name, value in url.query.items() if isinstance(value, str)}
+    host = url.host or words.get("host", "")
+    return Postgresql(
+        host="127.0.0.1" if not host or host.startswith("/") else host,
+        port=url.port or int(words.get("port", 5432)),
+        name=url.database or "isp",
+        tls=tuple((name, words[name]) for name in ("sslmode", "sslrootcert") if name in words),
+    )
+
+
+def _password(folder: Path, role: str) -> str:
+    """The password of a role, as it was made with this folder, or a new one of 192 random bits."""
+    try:
+        return (folder / f"{role}.password").read_text("ascii").strip()
+    except FileNotFoundError:
+        return secrets.token_urlsafe(24)
