@@ -60,7 +60,7 @@ def _answer(app: App, written: str, program: Program) -> bytes:
     if program == "thunderbird":
         return rules.thunderbird(address.domain, policy)
     if program == "outlook":
-        return rules.outlook(address, policy)
+        return rules.outlook(address, policy.mail)
     profile = rules.apple(address, policy, policy.language)
     who = signer(policy.web, app.root)
     return profile if who is None else rules.signed(profile, who)

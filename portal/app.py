@@ -107,7 +107,7 @@ class Portal:
             return _outlook_error(404, autoconfig.UNKNOWN_ADDRESS, unknown)
         except Refused as wrong:
             return _outlook_error(400, autoconfig.INVALID_REQUEST, wrong)
-        return Response(autoconfig.outlook(address, self.policy), media_type=XML)
+        return Response(autoconfig.outlook(address, self.policy.mail), media_type=XML)
 
     async def redirect(self, request: Request) -> Response:
         asked = {name.lower(): value for name, value in request.query_params.items()}
@@ -127,8 +127,10 @@ class Portal:
         return Response(sts_policy(self.policy.dns), media_type=TEXT)
 
     async def health(self, request: Request) -> Response:
+        """Fit to answer: 503 until the domains have been read once (`served`)."""
         del request
-        return Response(f"{len(self.served)} domains\n", media_type=TEXT)
+        _ = self.served
+        return Response("ok\n", media_type=TEXT)
 
     def _domain_of_host(self, request: Request) -> str:
         return domain_of_host(request.headers.get("host", ""), self.served)
