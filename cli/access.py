@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import secrets
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 import click
 
-from cli.app import App, pass_app
-from cli.parameters import NEW_FILE
-from isp.errors import Refused
+from cli.app import App, note, pass_app
+from cli.parameters import EXISTING_FILE, NEW_FILE
+from isp.errors import Fault, Refused
+
+if TYPE_CHECKING:
+    from provisioning.platform import Postgresql
+    from provisioning.radius_log import Login
 
 
 @click.group()
@@ -80,3 +86,147 @@ def show(app: App, contract: str) -> None:
             raise Refused("contract", f"{contract} has no connection account")
         answer = access_json(account)
     app.show(answer)
+
+
+@access.command("why")
+@click.argument("name", metavar="K|CONNECTION-ID")
+@click.option("--last", type=click.IntRange(1, 1000), default=10, help="So many log-ins [10].")
+@pass_app
+def why(app: App, name: str, last: int) -> None:
+    """Say whether a connection is let in, and show its last log-ins.
+
+    Log-ins come from the log of FreeRADIUS, where platform.radius_log names it; those with the
+    right first part and another realm are among them.
+
+    \b
+    Example:
+      isp access why k00000001@ppp.example.jp
+    """
+    from provisioning.runs.access import access_state
+
+    with app.reading() as session:
+        answer = access_state(session, app.shift, name)
+    log = app.policy.platform.radius_log
+    if log:
+        from provisioning.radius_log import logins, tail
+
+        found = logins(tail(app.path(log)), answer["connection_id"])
+        answer["logins"] = [_login_json(each, app.policy.language) for each in found[-last:]]
+    else:
+        note("platform.radius_log is empty: no log-ins are known here")
+    app.show(answer)
+
+
+def _login_json(login: Login, language: str) -> dict[str, object]:
+    from provisioning.radius_log import SAID
+
+    said = SAID[login.why]
+    return {
+        "at": login.at,
+        "accepted": login.accepted,
+        "name": login.name,
+        "why": login.why,
+        "explanation": said[0] if language == "ja" else said[1],
+        "client": login.client,
+        "station": login.station,
+    }
+
+
+@access.command("render")
+@click.option(
+    "-o",
+    "folder",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for the files, from which the server reads them.",
+)
+@click.option("--nas", default="192.0.2.1", help="Address of the access server [an example].")
+@click.option("--listen", default="*", help="Address on which it listens [all].")
+@click.option("--port", type=click.IntRange(1, 65535), default=1812, help="Its port [1812].")
+@click.option("--run-dir", default="/run/freeradius", help="Folder of its PID file.")
+@click.option("--user", default="freerad", help="User and group that it runs as.")
+@click.option(
+    "--password-file",
+    type=EXISTING_FILE,
+    help="Password of isp_radius, where `isp mail-platform render` has made one.",
+)
+@pass_app
+def render(
+    app: App,
+    folder: Path,
+    nas: str,
+    listen: str,
+    port: int,
+    run_dir: str,
+    user: str,
+    password_file: Path | None,
+) -> None:
+    """Write the whole configuration of FreeRADIUS for the connection accounts, and how to install it.
+
+    With PostgreSQL it reads two views in a role of its own (role.sql); with SQLite it reads the
+    feed, which is begun by this. Rendered again, clients.conf and the role's password stay.
+
+    \b
+    Example:
+      isp access render -o /etc/isp-radius --nas 203.0.113.10
+    """
+    from cli.rendered import write_rendered
+    from provisioning.radius import OWN, ROLE, Radius, Secrets, radius_files
+
+    folder = folder.absolute()
+    kept = folder / f"{ROLE}.password"
+    password = _password(password_file or (kept if kept.exists() else None))
+    log = app.policy.platform.radius_log
+    radius = Radius(
+        folder=PurePosixPath(folder),
+        source=_source(app),
+        log=PurePosixPath(app.path(log) if log else "/var/log/freeradius/radius.log"),
+        nas=nas,
+        listen=listen,
+        port=port,
+        run_dir=run_dir,
+        user=user,
+    )
+    made = Secrets(nas=secrets.token_hex(16), role=password, salt=secrets.token_bytes(16))
+    files = radius_files(radius, app.policy.operator, app.policy.desk, made)
+    if isinstance(radius.source, PurePosixPath):
+        from provisioning.feed import begin
+
+        begin(app.engine, app.path(app.policy.platform.feed))
+    else:
+        files[kept.name] = f"{password}\n"
+    written = write_rendered(folder, files, OWN, private={kept.name})
+    note(f"{folder / 'README.txt'} says how to install it")
+    app.show({"folder": str(folder), "files": written})
+
+
+def _password(file: Path | None) -> str:
+    """The role's password from its file, or a new one of 192 random bits."""
+    if file is None:
+        return secrets.token_urlsafe(24)
+    try:
+        password = file.read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError) as wrong:
+        raise Fault(f"password_file: cannot read {file}: {wrong}") from None
+    if not password.replace("-", "").replace("_", "").isalnum():
+        raise Refused("password_file", f"{file} does not hold one word of letters, digits, - and _")
+    return password
+
+
+def _source(app: App) -> Postgresql | PurePosixPath:
+    """What FreeRADIUS reads: over loopback where the office itself comes by a socket."""
+    from sqlalchemy.engine import make_url
+
+    from provisioning.platform import Postgresql
+
+    url = make_url(app.engine.url)
+    if url.get_backend_name() == "sqlite":
+        return PurePosixPath(app.path(app.policy.platform.feed) / "radius.db")
+    words = {name: value for name, value in url.query.items() if isinstance(value, str)}
+    host = url.host or words.get("host", "")
+    return Postgresql(
+        host="127.0.0.1" if not host or host.startswith("/") else host,
+        port=url.port or int(words.get("port", 5432)),
+        name=url.database or "isp",
+        tls=tuple((name, words[name]) for name in ("sslmode", "sslrootcert") if name in words),
+    )

@@ -39,8 +39,11 @@ OUTSIDE = {
     "provisioning.dns_check": "the network",
     "provisioning.maildir": "files",
     "provisioning.passwords": "processes that hash in parallel",
+    "provisioning.radius_log": "files",
     "provisioning.relay": "another mail server",
+    "provisioning.policyd": "the network",
     "provisioning.smtpd": "the network",
+    "provisioning.tally": "a file of its own",
     "provisioning.certificate": "files",
 }
 

@@ -10,7 +10,7 @@ from isp.errors import Refused
 from isp.journal import record
 from isp.shift import Shift
 from provisioning.passwords import generate, hash_password
-from provisioning.queries import access_of
+from provisioning.queries import access_named, access_of
 from provisioning.runs.mailboxes import held_to_serve
 from provisioning.tables import AccessAccount
 from provisioning.wanted import at_opening
@@ -66,3 +66,59 @@ def _new_password(shift: Shift) -> tuple[str, str]:
     """SHA512-CRYPT whatever the mail side uses: FreeRADIUS reads crypt, and no Argon2."""
     password = generate(shift.policy.mail.password)
     return password, hash_password(password, "SHA512-CRYPT")
+
+
+def access_state(session: Session, shift: Shift, name: str) -> dict[str, Any]:
+    """Whether this connection ID, or that of this contract, is let in now, and if not, why.
+
+    What RADIUS is told, from the same facts: a contract's suspension and end count at once.
+    """
+    account = access_named(session, name)
+    contract = account.contract
+    reason = _barred(account)
+    said = _BARRED[reason]
+    return {
+        **access_json(account),
+        "contract_status": contract.status,
+        "ended_on": contract.ended_on,
+        "connects": reason == "",
+        "why": reason,
+        "explanation": said[0] if shift.policy.language == "ja" else said[1],
+    }
+
+
+_BARRED = {
+    "": (
+        "正しい接続IDとパスワードで接続できます。",
+        "The connection ID with its present password is let in.",
+    ),
+    "removed": (
+        "接続IDは削除されています。元に戻すことはできません。",
+        "The connection ID has been removed, and cannot come back.",
+    ),
+    "contract-over": (
+        "契約が終了しているため接続できません。",
+        "The contract is over, so nobody is let in.",
+    ),
+    "suspended": (
+        "契約が停止中のため接続できません。再開は isp contract resume で行います。",
+        "The contract is suspended, so nobody is let in; `isp contract resume` resumes it.",
+    ),
+    "suspended-while-leaving": (
+        "停止中に退会の申込があったため、終了日まで接続できません。",
+        "The contract was suspended when the member applied to leave, and stays so until its end.",
+    ),
+}
+
+
+def _barred(account: AccessAccount) -> str:
+    contract = account.contract
+    if account.status == "removed":
+        return "removed"
+    if contract.ended_on is not None:
+        return "contract-over"
+    if contract.status == "suspended":
+        return "suspended"
+    if contract.status == "cancelling" and account.status == "suspended":
+        return "suspended-while-leaving"
+    return ""
