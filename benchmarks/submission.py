@@ -51,8 +51,12 @@ class Mailboxes:
         digest = hashlib.sha512(PASSWORD.encode() + b"salt").digest() + b"salt"
         return Account(login, "{SSHA512}" + base64.b64encode(digest).decode(), may_send=True)
 
-    def delivers_locally(self, address: str) -> bool | None:
-        return address.startswith("user") if address.endswith("@example.jp") else None
+    def route(self, address: str) -> Any:
+        from provisioning.smtpd import Route
+
+        if not address.endswith("@example.jp"):
+            return None
+        return Route((address,)) if address.startswith("user") else Route()
 
     def may_send_as(self, login: str, sender: str) -> bool:
         return sender == login

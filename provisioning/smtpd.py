@@ -16,6 +16,7 @@ import base64
 import binascii
 import collections
 import errno
+import hmac
 import ipaddress
 import logging
 import re
@@ -26,7 +27,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
@@ -38,6 +39,7 @@ from isp.errors import Fault, Refused
 from isp.policy import Smtpd
 from provisioning import maildir, passwords, relay, trace
 from provisioning.addresses import MailAddress, mail_address
+from provisioning.sending import Reached
 from provisioning.throttle import LoginThrottle
 
 LOG = logging.getLogger("isp.smtpd")
@@ -74,6 +76,18 @@ EVENTS = {
         "{queue_id}: {login} のメールを受け付けませんでした（{reply}）。",
         "{queue_id}: mail of {login} not accepted: {reply}",
     ),
+    "refused": (
+        "{client}: {login} の差出人または宛先を断りました（{reply}）。",
+        "{client}: sender or recipient of {login} refused: {reply}",
+    ),
+    "rehashed": (
+        "{login} のパスワードの保存方式を新しくしました。",
+        "the password of {login} is kept by the policy's scheme now.",
+    ),
+    "not_rehashed": (
+        "{login} のパスワードの保存方式を新しくできませんでした（{why}）。ログインには影響しません。",
+        "the password of {login} could not be kept anew ({why}); it opens the mailbox as before.",
+    ),
     "full": (
         "{client}: 接続数が上限に達したため断りました。",
         "{client}: refused, too many connections.",
@@ -90,6 +104,9 @@ SLOWEST = 1_024
 
 STOP_SECONDS = 60
 """A message that is being delivered when the server stops is waited for so long."""
+
+RENEWALS = 100
+"""Passwords that wait to be hashed anew; beyond that, the next log-in will do."""
 
 NULL_ADDRESS = "<>"
 _END = b"\r\n.\r\n"
@@ -108,12 +125,28 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A mailbox as the server sees it; `reason` tells why it may not send, in ASCII."""
+    """A mailbox as the server sees it; `reason` tells why it may not send, in ASCII.
+
+    `app_digests` are of the app passwords that open it now: SHA-256 in hexadecimal.
+    """
 
     address: str
-    password_hash: str
+    password_hash: str = field(repr=False)
     may_send: bool
     reason: str | None = None
+    app_digests: tuple[str, ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where mail to an own address goes: mailboxes here, forwards elsewhere.
+
+    Neither: there is no such address, or, when `closed`, it does not receive now.
+    """
+
+    local: tuple[str, ...] = ()
+    foreign: tuple[str, ...] = ()
+    closed: bool = False
 
 
 class Directory(Protocol):
@@ -122,20 +155,45 @@ class Directory(Protocol):
     def account(self, login: str) -> Account | None:
         """The mailbox that logs in under this name."""
 
-    def delivers_locally(self, address: str) -> bool | None:
-        """True: a mailbox that receives; False: an own domain without it; None: a foreign domain."""
+    def route(self, address: str) -> Route | None:
+        """Where mail to an own address goes; None for an address of a foreign domain."""
 
     def may_send_as(self, login: str, sender: str) -> bool:
         """Whether the sender's address belongs to who has logged in."""
+
+
+class Sent(Protocol):
+    """Who has sent to how many (`provisioning.tally.Tally`). Asked from several threads at a time."""
+
+    def reached(self, mailbox: str, recipients: int, now: datetime) -> Reached | None:
+        """The limit that so many recipients would break; nothing is counted."""
+
+    def take(self, mailbox: str, recipients: int, now: datetime) -> Reached | None:
+        """Count a message about to be taken, unless it would break a limit."""
+
+    def give_back(self, mailbox: str, recipients: int, at: datetime) -> None:
+        """A message that was counted was not taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """How a hash taken over from another system is replaced [ハッシュの更新], once it was opened.
+
+    `write` gets the address, the old hash and the new one; it replaces the old one only.
+    """
+
+    scheme: passwords.Scheme
+    write: Callable[[str, str, str], None]
 
 
 class SubmissionServer:
     """Takes mail from members who have logged in over TLS, and from nobody else.
 
     `policy.maildir` is taken as it stands, so give it whole; `policy.port` 0 takes a free port.
-    `clock` gives the instant for header fields and throttling. As a context manager the server
-    runs in a thread of its own; `run` serves until SIGTERM or SIGINT. Either way, messages that
-    are being delivered are finished before it stops.
+    `clock` gives the instant for header fields and throttling. Without `sent` recipients are not
+    limited, without `renewal` hashes stay. As a context manager the server runs in a thread of its
+    own; `run` serves until SIGTERM or SIGINT. Either way, messages that are being delivered are
+    finished before it stops.
     """
 
     def __init__(
@@ -146,6 +204,9 @@ class SubmissionServer:
         hostname: str,
         language: Literal["ja", "en"],
         clock: Callable[[], datetime],
+        *,
+        sent: Sent | None = None,
+        renewal: Renewal | None = None,
     ) -> None:
         if not _HOSTNAME.fullmatch(hostname):
             raise Refused("hostname", f"{hostname!r} is no host name")
@@ -155,12 +216,16 @@ class SubmissionServer:
         self.hostname = hostname
         self.language = language
         self.clock = clock
+        self.sent = sent
+        self.renewal = renewal
         self.throttle = LoginThrottle(
             policy.failures_before_throttle, timedelta(seconds=policy.throttle_seconds)
         )
         self.port = policy.port
         self._connections: set[_Session] = set()
         self._clients: collections.Counter[str] = collections.Counter()
+        self._renewing: set[str] = set()
+        self._renewed: dict[str, str] = {}
         self._thread: threading.Thread | None = None
 
     # Starting and stopping
@@ -229,6 +294,7 @@ class SubmissionServer:
             self._hashing = pools.enter_context(ThreadPoolExecutor(2, "hashing"))
             self._storing = pools.enter_context(ThreadPoolExecutor(8, "storing"))
             self._relaying = pools.enter_context(ThreadPoolExecutor(8, "relaying"))
+            self._rehashing = pools.enter_context(ThreadPoolExecutor(1, "rehashing"))
             try:
                 listening = await self._loop.create_server(
                     self._connection, self.policy.host, self.policy.port, backlog=256
@@ -290,16 +356,64 @@ class SubmissionServer:
         """Ask the directory, off the event loop."""
         return await self._loop.run_in_executor(self._looking, question, *about)
 
-    async def checked(self, login: str, password: str) -> tuple[Account | None, bool]:
-        """The account, and whether the password opens it; as dear for a name that is unknown."""
+    async def checked(self, login: str, password: str) -> tuple[Account | None, str]:
+        """The account, and what of it the password opens; as dear for a name that is unknown.
+
+        What opened it is the stored hash, or the digest of an app password; "" when it was wrong.
+        """
         return await self._loop.run_in_executor(self._hashing, self._checked, login, password)
 
-    def _checked(self, login: str, password: str) -> tuple[Account | None, bool]:
+    def _checked(self, login: str, password: str) -> tuple[Account | None, str]:
         account = self.directory.account(login)
         if account is None:
             passwords.verify_nothing()
-            return None, False
-        return account, passwords.verify(password, account.password_hash)
+            return None, ""
+        digest = passwords.digest_of(password)
+        if digest in [each for each in account.app_digests if hmac.compare_digest(each, digest)]:
+            return account, digest
+        right = passwords.verify(password, account.password_hash)
+        return account, account.password_hash if right else ""
+
+    def opens(self, opened_by: str, account: Account) -> bool:
+        """Whether what once opened the account still would."""
+        return opened_by in account.app_digests or account.password_hash in (
+            opened_by,
+            self._renewed.get(opened_by),
+        )
+
+    def renew(self, account: Account, opened_by: str, password: str) -> None:
+        """Have a cheap or foreign hash replaced in the background; the log-in waits for nothing."""
+        renewal = self.renewal
+        if (
+            renewal is None
+            or opened_by != account.password_hash
+            or account.address in self._renewing
+            or len(self._renewing) >= RENEWALS
+            or not passwords.needs_rehash(opened_by, renewal.scheme)
+        ):
+            return
+        self._renewing.add(account.address)
+        self._rehashing.submit(self._renew, renewal, account, password)
+
+    def _renew(self, renewal: Renewal, account: Account, password: str) -> None:
+        """A failure costs nothing but the renewal: the old hash opens on."""
+        try:
+            made = passwords.hash_password(password, renewal.scheme)
+            # Told before it is true, so that no session takes the new hash for a new password.
+            self._renewed[account.password_hash] = made
+            if len(self._renewed) > 10 * RENEWALS:
+                del self._renewed[next(iter(self._renewed))]
+            renewal.write(account.address, account.password_hash, made)
+            self.note("rehashed", login=account.address)
+        except Exception as wrong:  # the text of an error may quote a row, hash and all
+            self.note(
+                "not_rehashed",
+                logging.WARNING,
+                login=account.address,
+                why=type(wrong).__name__,
+            )
+        finally:
+            self._renewing.discard(account.address)
 
     async def post(
         self, account: Account, post: _Post, content: bytes, handover: trace.Handover
@@ -317,8 +431,8 @@ class SubmissionServer:
     def _noted_post(
         self, account: Account, post: _Post, content: bytes, handover: trace.Handover
     ) -> str:
-        """Deliver and tell the operator, even if the client goes without hearing the reply."""
-        reply = self._post(post, content, handover)
+        """Deliver, count and tell the operator, even if the client goes without the reply."""
+        reply = self._counted_post(account, post, content, handover)
         self.note(
             "accepted" if reply.startswith("250") else "not_taken",
             queue_id=handover.queue_id,
@@ -327,6 +441,24 @@ class SubmissionServer:
             size=len(content),
             reply=reply,
         )
+        return reply
+
+    def _counted_post(
+        self, account: Account, post: _Post, content: bytes, handover: trace.Handover
+    ) -> str:
+        """Counted before it is delivered, so that two at a time are not both the last; a message
+        that is not taken does not count.
+        """
+        sent, recipients, reply = self.sent, len(post.rcpt_tos), ""
+        if sent is None:
+            return self._post(post, content, handover)
+        if reached := sent.take(account.address, recipients, handover.at):
+            return f"452 4.7.1 {reached.told}"
+        try:
+            reply = self._post(post, content, handover)
+        finally:
+            if not reply.startswith("250"):
+                sent.give_back(account.address, recipients, handover.at)
         return reply
 
     def _post(self, post: _Post, content: bytes, handover: trace.Handover) -> str:
@@ -387,6 +519,7 @@ class _Session(SMTP):
         self.client = ""
         self._login = ""
         self._account = Account("", "", may_send=False)
+        self._opened_by = ""
         self._failures = 0
         self._working = False
         self._finishing = False
@@ -561,21 +694,22 @@ class _Session(SMTP):
             self._goodbye("421 4.7.0 Too many failed log-ins from your address: try again later")
             return
         answer_at = self.loop.time() + server.policy.failure_delay_seconds
-        account, right = (None, False) if held else await server.checked(login, password)
-        if account and right and account.may_send:
+        account, opened_by = (None, "") if held else await server.checked(login, password)
+        if account and opened_by and account.may_send:
             server.throttle.succeeded(login, origin)
             server.note("logged_in", client=self.client, login=account.address)
-            self._login, self._account = login, account
+            self._login, self._account, self._opened_by = login, account, opened_by
             self.session.authenticated = True
             self._reset_timeout()
             await self.push("235 2.7.0 Welcome")
+            server.renew(account, opened_by, password)
             return
         if held:
             server.note("throttled", logging.WARNING, client=self.client)
             reply = "454 4.7.0 Too many failed log-ins: try again later"
-        elif account and right:
-            server.note("suspended", client=self.client, login=account.address)
+        elif account and opened_by:
             reply = f"535 5.7.13 {_reason(account)}"
+            server.note("suspended", client=self.client, login=account.address)
         else:
             # An unknown name is not told: now and then it is a password in the wrong box.
             event, known = ("wrong_password", account.address) if account else ("unknown_login", "")
@@ -614,7 +748,7 @@ class _Session(SMTP):
             )
         refusal = await self._server.look(self._refusal_of, address.lower())
         if refusal:
-            return refusal
+            return self._refused(refusal)
         envelope.mail_from = address
         envelope.mail_options.extend(options)
         return "250 2.1.0 OK"
@@ -622,7 +756,7 @@ class _Session(SMTP):
     def _refusal_of(self, sender: str) -> str | None:
         """Why no mail may begin: what was true at the log-in may have changed since (ISP-01)."""
         account = self._server.directory.account(self._login)
-        if account is None or account.password_hash != self._account.password_hash:
+        if account is None or not self._server.opens(self._opened_by, account):
             self.session.authenticated = False
             return "530 5.7.0 Your password has changed: log in again"
         if not account.may_send:
@@ -640,17 +774,40 @@ class _Session(SMTP):
             return "553 5.1.3 A recipient needs an address"
         if len(envelope.rcpt_tos) >= policy.recipient_limit:
             return f"452 4.5.3 Too many recipients: at most {policy.recipient_limit} at a time"
-        here = await self._server.look(self._server.directory.delivers_locally, address.lower())
-        if here is False:
-            return f"550 5.1.1 <{address}> There is no such mailbox"
-        if here is None and not policy.smarthost:
-            return f"550 5.7.1 <{address}> Mail for other domains is not taken here"
-        if here is None:
+        route = await self._server.look(self._server.directory.route, address.lower())
+        refusal = self._refusal_for(envelope, address, route)
+        if refusal:
+            return self._refused(refusal)
+        if route is None:
             envelope.foreign[address] = None
         else:
-            envelope.local[mail_address(address, role_names=True)] = None
+            for box in route.local:
+                envelope.local[mail_address(box, role_names=True)] = None
+            envelope.foreign |= dict.fromkeys(route.foreign)
         envelope.rcpt_tos.append(address)
         return "250 2.1.5 OK"
+
+    def _refusal_for(self, envelope: _Post, address: str, route: Route | None) -> str | None:
+        """Why this recipient is not taken."""
+        server = self._server
+        if route is None or route.foreign:
+            if not server.policy.smarthost:
+                return f"550 5.7.1 <{address}> Mail for other domains is not taken here"
+        elif route.closed:
+            return f"550 5.2.1 <{address}> This mailbox does not receive mail at present"
+        elif not route.local:
+            return f"550 5.1.1 <{address}> There is no such mailbox"
+        if server.sent is None:
+            return None
+        recipients = len(envelope.rcpt_tos) + 1
+        reached = server.sent.reached(self._account.address, recipients, server.clock())
+        return f"452 4.7.1 {reached.told}" if reached else None
+
+    def _refused(self, reply: str) -> str:
+        """Tell the operator why a sender or recipient was refused; the reply."""
+        login = self._account.address
+        self._server.note("refused", client=self.client, login=login, reply=reply)
+        return reply
 
     @syntax("DATA")
     async def smtp_DATA(self, arg: str | None) -> None:

@@ -19,7 +19,7 @@ from typing import Any, Self
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from isp.calendar import TOKYO
-from provisioning.smtpd import Account, SubmissionServer
+from provisioning.smtpd import Account, Route, SubmissionServer
 
 Open = Callable[..., SubmissionServer]
 """Opens a server, with other knobs of policy if need be."""
@@ -40,15 +40,27 @@ class Mailboxes:
 
     accounts: dict[str, Account] = field(default_factory=dict)
     aliases: dict[str, str] = field(default_factory=dict)
+    routes: dict[str, Route] = field(default_factory=dict)
 
-    def open(self, address: str, *, may_send: bool = True, reason: str | None = None) -> None:
-        self.accounts[address] = Account(address, stored(), may_send, reason)
+    def open(
+        self,
+        address: str,
+        *,
+        may_send: bool = True,
+        reason: str | None = None,
+        app_passwords: tuple[str, ...] = (),
+    ) -> None:
+        digests = tuple(hashlib.sha256(each.encode()).hexdigest() for each in app_passwords)
+        self.accounts[address] = Account(address, stored(), may_send, reason, digests)
 
     def account(self, login: str) -> Account | None:
         return self.accounts.get(login)
 
-    def delivers_locally(self, address: str) -> bool | None:
-        return address in self.accounts if address.endswith("@example.jp") else None
+    def route(self, address: str) -> Route | None:
+        if not address.endswith("@example.jp"):
+            return None
+        own = Route((address,)) if address in self.accounts else Route()
+        return self.routes.get(address, own)
 
     def may_send_as(self, login: str, sender: str) -> bool:
         return sender == login or self.aliases.get(sender) == login

@@ -319,11 +319,11 @@ def test_eq_01_a_hash_is_replaced_only_while_it_is_the_same(database: Engine, da
     with office(database) as session:
         assert hash_of(session) == "{ARGON2ID}$new"
         [act] = [each for each in history(session, TARO) if each.act == "mailbox.password-rehashed"]
-    assert (act.actor, act.before, act.after) == (
-        "smtpd",
-        {"scheme": "SSHA512"},
-        {"scheme": "ARGON2ID"},
-    )
+        assert (act.actor, act.before, act.after) == (
+            "smtpd",
+            {"scheme": "SSHA512"},
+            {"scheme": "ARGON2ID"},
+        )
 
 
 def test_a_database_that_is_away_is_a_fault_and_no_answer(tmp_path: Path) -> None:

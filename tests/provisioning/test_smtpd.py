@@ -9,7 +9,10 @@ import re
 import smtplib
 import socket
 import ssl
+import threading
+from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 
@@ -32,8 +35,12 @@ from submission import (
 
 from isp.errors import Fault, Refused
 from isp.policy import Smtpd
+from provisioning import passwords
 from provisioning.certificate import self_signed, tls_context
-from provisioning.smtpd import SubmissionServer
+from provisioning.passwords import Scheme
+from provisioning.sending import SendingLimits
+from provisioning.smtpd import Renewal, Route, SubmissionServer
+from provisioning.tally import Tally
 
 
 def header(raw: bytes) -> email.message.Message:
@@ -316,6 +323,271 @@ def test_several_messages_on_one_connection(port: int, trusted: ssl.SSLContext, 
         client.rset()
         assert client.docmd("DATA")[0] == 503
     assert len(delivered(root)) == 3 and delivered(root, "saburo@example.jp") == []
+
+
+# Where own addresses lead
+
+
+@pytest.mark.parametrize(
+    ("route", "reply"),
+    [
+        (Route(("jiro@example.jp", "saburo@example.jp")), "250 2.1.5 OK"),
+        (Route(), "550 5.1.1 <info@example.jp> There is no such mailbox"),
+        (
+            Route(closed=True),
+            "550 5.2.1 <info@example.jp> This mailbox does not receive mail at present",
+        ),
+        (
+            Route(("jiro@example.jp",), ("hanako@example.com",)),
+            "550 5.7.1 <info@example.jp> Mail for other domains is not taken here",
+        ),
+    ],
+)
+def test_an_own_address_is_taken_for_where_it_leads(
+    port: int,
+    trusted: ssl.SSLContext,
+    root: Path,
+    mailboxes: Mailboxes,
+    route: Route,
+    reply: str,
+) -> None:
+    mailboxes.routes["info@example.jp"] = route
+    with Wire(port) as wire:
+        wire.secure(trusted)
+        wire.log_in()
+        wire.say("MAIL FROM:<taro@example.jp>")
+        assert wire.say("RCPT TO:<info@example.jp>") == reply
+        if reply.startswith("250"):
+            # The same mailbox by its own name: it gets the message once.
+            assert wire.say("RCPT TO:<jiro@example.jp>").startswith("250")
+            assert wire.say("DATA").startswith("354")
+            wire.send(MESSAGE + b".\r\n")
+            assert wire.reply().startswith("250")
+    count = 1 if reply.startswith("250") else 0
+    assert len(delivered(root)) == len(delivered(root, "saburo@example.jp")) == count
+
+
+def test_forwards_go_through_the_smarthost_with_the_copy_kept_here(
+    relaying: int,
+    smarthost: Smarthost,
+    trusted: ssl.SSLContext,
+    root: Path,
+    mailboxes: Mailboxes,
+) -> None:
+    mailboxes.routes["info@example.jp"] = Route(("jiro@example.jp",), ("hanako@example.com",))
+    reply = send(relaying, trusted, ["info@example.jp"], MESSAGE)
+    assert reply.startswith("250")
+    (taken,) = smarthost.taken
+    assert taken.recipients == ["hanako@example.com"] and len(delivered(root)) == 1
+    smarthost.answers["DATA"] = "554 5.7.1 Spam"
+    assert send(relaying, trusted, ["info@example.jp"], MESSAGE).startswith("550")
+    assert len(delivered(root)) == 1, "all or none"
+
+
+# App passwords
+
+PHONE = "abcd-efgh-ijkm-npqr-stuv"
+
+
+def test_app_passwords_open_like_the_mailboxs_own_and_cost_no_hash(
+    port: int, trusted: ssl.SSLContext, mailboxes: Mailboxes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mailboxes.open("taro@example.jp", app_passwords=("wxyz-wxyz-wxyz-wxyz-wxyz", PHONE))
+    verified: list[str] = []
+    real = passwords.verify
+
+    def verify(password: str, stored: str) -> bool:
+        verified.append(password)
+        return real(password, stored)
+
+    monkeypatch.setattr(passwords, "verify", verify)
+    for password, code in [(PHONE, "235"), (PHONE.upper(), "535"), (PASSWORD, "235")]:
+        with Wire(port) as wire:
+            wire.secure(trusted)
+            assert wire.log_in(password=password).startswith(code)
+    assert verified == [PHONE.upper(), PASSWORD]
+    with Wire(port) as wire:
+        wire.secure(trusted)
+        assert wire.log_in("jiro@example.jp", PHONE).startswith("535")
+        assert wire.log_in(password=passwords.digest_of(PHONE)).startswith("535")
+
+
+@pytest.mark.req("ISP-01")
+def test_isp_01_a_session_ends_with_what_opened_it(
+    port: int, trusted: ssl.SSLContext, mailboxes: Mailboxes
+) -> None:
+    mailboxes.open("taro@example.jp", app_passwords=(PHONE,))
+    with Wire(port) as phone, Wire(port) as desk:
+        assert phone.secure(trusted).log_in(password=PHONE).startswith("235")
+        assert desk.secure(trusted).log_in().startswith("235")
+        mailboxes.open("taro@example.jp")
+        again = "530 5.7.0 Your password has changed: log in again"
+        assert phone.say("MAIL FROM:<taro@example.jp>") == again
+        assert desk.say("MAIL FROM:<taro@example.jp>").startswith("250")
+
+
+# Hashes taken over from another system
+
+
+def renewing(
+    serve: Open, write: Callable[[str, str, str], None], scheme: Scheme = "ARGON2ID"
+) -> SubmissionServer:
+    server = serve()
+    server.renewal = Renewal(scheme, write)
+    return server
+
+
+def test_a_hash_taken_over_is_replaced_after_the_first_log_in(
+    serve: Open, trusted: ssl.SSLContext, mailboxes: Mailboxes
+) -> None:
+    old = mailboxes.accounts["taro@example.jp"]
+    written, may_write = threading.Event(), threading.Event()
+
+    def write(address: str, was: str, new: str) -> None:
+        assert may_write.wait(10)
+        assert (address, was) == ("taro@example.jp", old.password_hash)
+        mailboxes.accounts[address] = replace(old, password_hash=new)
+        written.set()
+
+    server = renewing(serve, write)
+    with Wire(server.port) as first:
+        first.secure(trusted)
+        assert first.log_in().startswith("235"), "answered before anything is written"
+        assert first.say("MAIL FROM:<taro@example.jp>").startswith("250")
+        may_write.set()
+        assert written.wait(10)
+        first.say("RSET")
+        assert first.say("MAIL FROM:<taro@example.jp>").startswith("250"), (
+            "the password is the same"
+        )
+    new = mailboxes.accounts["taro@example.jp"].password_hash
+    assert new.startswith("{ARGON2ID}$argon2id$") and passwords.verify(PASSWORD, new)
+    written.clear()
+    with Wire(server.port) as second:
+        second.secure(trusted)
+        assert second.log_in().startswith("235")
+    server.stop()
+    assert not written.is_set(), "once is enough"
+
+
+def test_a_hash_that_cannot_be_replaced_opens_on(
+    serve: Open, trusted: ssl.SSLContext, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    tried: list[str] = []
+
+    def write(address: str, was: str, new: str) -> None:
+        tried.append(address)
+        raise Fault(f"database: the disk is full at {new}")
+
+    server = renewing(serve, write)
+    for _ in range(2):
+        with Wire(server.port) as wire:
+            wire.secure(trusted)
+            assert wire.log_in().startswith("235")
+            assert wire.say("MAIL FROM:<taro@example.jp>").startswith("250")
+    server.stop()
+    assert tried and set(tried) == {"taro@example.jp"}
+    assert "could not be kept anew (Fault)" in caplog.text
+    assert "argon2id" not in caplog.text and PASSWORD not in caplog.text
+
+
+def test_nothing_is_replaced_for_a_wrong_password_or_an_app_password(
+    serve: Open, trusted: ssl.SSLContext, mailboxes: Mailboxes
+) -> None:
+    mailboxes.open("taro@example.jp", app_passwords=(PHONE,))
+    tried: list[str] = []
+    server = renewing(serve, lambda address, _was, _new: tried.append(address))
+    with Wire(server.port) as wire:
+        wire.secure(trusted)
+        assert wire.log_in(password="guess").startswith("535")
+        assert wire.log_in("late@example.jp").startswith("535")
+        assert wire.log_in(password=PHONE).startswith("235")
+    server.stop()
+    assert tried == []
+
+
+# How much a mailbox may send
+
+
+@pytest.fixture
+def limited(serve: Open) -> SubmissionServer:
+    server = serve()
+    server.sent = Tally(SendingLimits(3, 5), None, Clock().now)
+    return server
+
+
+HOURLY = (
+    "452 4.7.1 This mailbox may send to 3 recipients in one hour, and has: try again later, "
+    "or call the support desk"
+)
+
+
+@pytest.mark.req("ISP-17")
+def test_isp_17_a_mailbox_writes_to_so_many_recipients_an_hour_and_a_day(
+    limited: SubmissionServer, trusted: ssl.SSLContext, root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    clock = limited.clock
+    assert isinstance(clock, Clock)
+    with Wire(limited.port) as wire:
+        wire.secure(trusted)
+        wire.log_in()
+        wire.begin("jiro@example.jp", "saburo@example.jp")
+        wire.send(MESSAGE + b".\r\n")
+        assert wire.reply().startswith("250")
+        wire.say("MAIL FROM:<taro@example.jp>")
+        assert wire.say("RCPT TO:<jiro@example.jp>").startswith("250")
+        assert wire.say("RCPT TO:<saburo@example.jp>") == HOURLY
+        assert wire.say("RCPT TO:<nobody@example.jp>").startswith("550 5.1.1")
+        assert wire.say("DATA").startswith("354"), "who was named before is written to"
+        wire.send(MESSAGE + b".\r\n")
+        assert wire.reply().startswith("250")
+        clock.now += timedelta(minutes=66)
+        wire.begin("jiro@example.jp", "saburo@example.jp")
+        wire.send(MESSAGE + b".\r\n")
+        assert wire.reply().startswith("250")
+        wire.say("MAIL FROM:<taro@example.jp>")
+        assert "to 5 recipients in one day" in wire.say("RCPT TO:<jiro@example.jp>")
+    assert len(delivered(root)) == 3
+    assert "sender or recipient of taro@example.jp refused: 452 4.7.1 This mailbox" in caplog.text
+    with Wire(limited.port) as wire:
+        wire.secure(trusted)
+        wire.log_in("jiro@example.jp")
+        assert wire.say("MAIL FROM:<jiro@example.jp>").startswith("250")
+        assert wire.say("RCPT TO:<taro@example.jp>").startswith("250"), "others are free"
+
+
+def test_what_is_refused_does_not_count(
+    limited: SubmissionServer, trusted: ssl.SSLContext, root: Path
+) -> None:
+    with Wire(limited.port) as wire:
+        wire.secure(trusted)
+        wire.log_in()
+        for refused in (b"no end\n.\r\n\r\n", b"x" * 20_001 + b"\r\n", b"Received: x\r\n" * 100):
+            wire.begin("jiro@example.jp", "saburo@example.jp", "taro@example.jp")
+            wire.send(refused + b".\r\n")
+            assert wire.reply().startswith("55")
+        wire.begin("jiro@example.jp", "saburo@example.jp", "taro@example.jp")
+        wire.send(MESSAGE + b".\r\n")
+        assert wire.reply().startswith("250")
+    assert len(delivered(root)) == 1
+
+
+def test_two_messages_at_a_time_are_not_both_the_last(
+    limited: SubmissionServer, trusted: ssl.SSLContext, root: Path
+) -> None:
+    with Wire(limited.port) as one, Wire(limited.port) as other:
+        for wire in (one, other):
+            wire.secure(trusted)
+            wire.log_in()
+            wire.begin("jiro@example.jp", "saburo@example.jp")
+        replies = []
+        for wire in (one, other):
+            wire.send(MESSAGE + b".\r\n")
+            replies.append(wire.reply())
+    assert replies[0].startswith("250") and replies[1] == HOURLY
+    assert len(delivered(root)) == 1
 
 
 # Other domains

@@ -32,7 +32,7 @@ from submission import (
 )
 
 from isp.policy import Smtpd
-from provisioning.smtpd import SubmissionServer
+from provisioning.smtpd import Route, SubmissionServer
 
 # What comes in clear before TLS
 
@@ -421,10 +421,10 @@ class Broken(Mailboxes):
 
     away = False
 
-    def delivers_locally(self, address: str) -> bool | None:
+    def route(self, address: str) -> Route | None:
         if self.away:
             raise RuntimeError("database is locked")
-        return super().delivers_locally(address)
+        return super().route(address)
 
 
 def test_a_directory_that_fails_is_tried_later(
