@@ -241,7 +241,7 @@ def reconcile_mailboxes(app: App) -> Done:
     from provisioning.runs.nightly import reconcile
 
     with app.transaction() as session:
-        return Done(reconcile(session, app.shift).total())
+        return Done(reconcile(session, app.shift).acts.total())
 
 
 def advance_dkim(app: App) -> Done:

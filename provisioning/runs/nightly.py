@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import delete, insert, select, update
@@ -31,20 +32,30 @@ DONE: Final[Mapping[Act, str]] = {
     "schedule": "removal-scheduled",
     "remove": "removed",
 }
+BARRING: Final = frozenset({"mailbox.suspended", "mailbox.removed"})
 AT_ONCE: Final = 10_000
 """Rows read at a time, so that a hundred thousand mailboxes are never in memory together."""
 
 
-def reconcile(session: Session, shift: Shift) -> Counter[str]:
+@dataclass(frozen=True)
+class Night:
+    """How many of each act were done, and the mailboxes from which nobody may fetch any more."""
+
+    acts: Counter[str]
+    barred: tuple[str, ...] = ()
+
+
+def reconcile(session: Session, shift: Shift) -> Night:
     """Do what the contracts want done; how many of each act, e.g. `mailbox.suspended`.
 
     Done twice, the second time finds nothing to do (ALL-02); what one night missed the next makes
     good.
     """
-    return _reconcile_mailboxes(session, shift) + _reconcile_access(session, shift)
+    night = _reconcile_mailboxes(session, shift)
+    return Night(night.acts + _reconcile_access(session, shift), night.barred)
 
 
-def _reconcile_mailboxes(session: Session, shift: Shift) -> Counter[str]:
+def _reconcile_mailboxes(session: Session, shift: Shift) -> Night:
     found = session.execute(
         select(
             Mailbox.id,
@@ -82,7 +93,8 @@ def _reconcile_mailboxes(session: Session, shift: Shift) -> Counter[str]:
         session.execute(insert(Journal), journal)
         gone = [each["id"] for each in changes if each["status"] == "removed"]
         session.execute(delete(AppPassword).where(AppPassword.mailbox_id.in_(gone)))
-    return Counter(entry["act"] for entry in journal)
+    barred = [entry["subject"] for entry in journal if entry["act"] in BARRING]
+    return Night(Counter(entry["act"] for entry in journal), tuple(barred))
 
 
 def _columns(state: MailboxState) -> dict[str, Any]:

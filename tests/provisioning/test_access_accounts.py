@@ -95,8 +95,8 @@ def test_all_02_the_line_ends_with_the_contract(
         conclude(session)
         account, _ = open_access(session, shift, CONTRACT)
         becomes(session, status, ended_on)
-        assert reconcile(session, shift).total() == (then != "active")
-        assert reconcile(session, shift).total() == 0
+        assert reconcile(session, shift).acts.total() == (then != "active")
+        assert reconcile(session, shift).acts.total() == 0
         session.expire_all()
         assert account.status == then
         assert (account.password_hash == DEAD) == (then == "removed")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import date
 
 import pytest
@@ -25,7 +26,7 @@ from provisioning.runs.mailboxes import (
     resume,
     suspend,
 )
-from provisioning.runs.nightly import reconcile
+from provisioning.runs.nightly import BARRING, Night, reconcile
 from provisioning.tables import DEAD, Mailbox
 
 TARO = "taro@example.jp"
@@ -155,7 +156,7 @@ def test_an_operators_suspension_outlasts_that_of_the_contract(
             suspend(session, shift, TARO)
         for status in ("suspended", "active"):
             becomes(session, status)
-            assert reconcile(session, shift) == {}
+            assert reconcile(session, shift).acts == {}
         assert resume(session, shift, TARO).status == "active"
         with pytest.raises(Refused, match="nothing to resume"):
             resume(session, shift, TARO)
@@ -175,7 +176,7 @@ def test_while_the_contract_is_suspended_the_desk_lifts_its_own_suspension_only(
         with pytest.raises(Refused, match="resume with it"):
             resume(session, shift, TARO)
         becomes(session, "active")
-        assert reconcile(session, shift) == {"mailbox.resumed": 1}
+        assert reconcile(session, shift) == Night(Counter({"mailbox.resumed": 1}))
 
 
 def test_a_removed_mailbox_comes_back_within_the_grace_and_never_after(
@@ -191,9 +192,10 @@ def test_a_removed_mailbox_comes_back_within_the_grace_and_never_after(
             remove(session, shift, TARO)
         assert resume(session, shift, TARO).remove_on is None
         remove(session, shift, TARO)
-        assert reconcile(session, shift_of(day("2026-05-09"))) == {}
-        assert reconcile(session, shift_of(day("2026-05-10"))) == {"mailbox.removed": 1}
-        assert reconcile(session, shift_of(day("2026-05-10"))) == {}
+        assert reconcile(session, shift_of(day("2026-05-09"))).acts == {}
+        removed = Night(Counter({"mailbox.removed": 1}), barred=(TARO,))
+        assert reconcile(session, shift_of(day("2026-05-10"))) == removed
+        assert reconcile(session, shift_of(day("2026-05-10"))) == Night(Counter())
         session.expire_all()
         assert (mailbox.status, mailbox.password_hash) == ("removed", DEAD)
         for act in (resume, reissue, remove, suspend):
@@ -238,8 +240,10 @@ def test_all_02_the_night_follows_the_contract_and_may_be_missed(
         for status, ended_on, today, done, left in nights:
             becomes(session, status, ended_on)
             shift = shift_of(day(today))
-            assert reconcile(session, shift) == done
-            assert reconcile(session, shift) == {}
+            night = reconcile(session, shift)
+            assert night.acts == done
+            assert night.barred == ((TARO,) if done.keys() & BARRING else ())
+            assert reconcile(session, shift).acts == {}
             session.expire_all()
             assert mailbox.status == left
         acts = [entry.act for entry in history(session, TARO)]
