@@ -1,7 +1,7 @@
 """Mail addresses at the operator's own domains [メールアドレス]: which may be given to a member.
 
-Addresses of the outside world are looser (two dots in a row were sold by Japanese mobile carriers
-for years); `provisioning/smtpd.py` takes those as they come.
+Addresses of the outside world are looser: Japanese mobile carriers sold two dots in a row for
+years. `provisioning/smtpd.py` takes those as they come, and mail may be forwarded to them.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ ROLE_NAMES = frozenset(
 # A dot-atom (RFC 5322) of the letters that every mail program, log-in form and file system takes:
 # no `/` (a path), no `%` and `!` (routes), none that a shell or a quoted string would read.
 _LOCAL_PART = re.compile(r"[a-z0-9_+][a-z0-9_+-]*(?:\.[a-z0-9_+-]+)*")
+_OUTSIDE_LOCAL_PART = re.compile(r"[A-Za-z0-9._+=?/&#*^~][A-Za-z0-9._+=?/&#*^~-]{0,63}")
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 
 
@@ -69,6 +70,24 @@ def mail_address(text: str, field: str = "address", *, role_names: bool = False)
             "(RFC 2142), so no member may have it; choose another name",
         )
     return MailAddress(local_part, mail_domain(domain, field))
+
+
+def outside_address(text: str, field: str = "to") -> str:
+    """An address anywhere [転送先], as its server may have sold it: dots where it pleased.
+
+    It is handed to mail servers as a recipient, so what they would read as a list, a route, a
+    pipe or a quote is refused. The part before the @ keeps its case, which is its server's.
+    """
+    local_part, at, domain = text.strip().rpartition("@")
+    if not at:
+        raise Refused(field, f"{text!r} has no @: write NAME@DOMAIN")
+    if not _OUTSIDE_LOCAL_PART.fullmatch(local_part):
+        raise Refused(
+            field,
+            f"{local_part!r} before the @: 1 to {LOCAL_PART_LENGTH} letters, digits and "
+            ". _ - + = ? / & # * ^ ~ only, no hyphen in front",
+        )
+    return f"{local_part}@{mail_domain(domain, field)}"
 
 
 def mail_domain(text: str, field: str = "domain") -> str:

@@ -12,21 +12,29 @@ from isp.checks import Problem
 from isp.errors import Fault, Refused
 from isp.shift import Shift
 from isp.tables import Contract, Journal, Plan
-from provisioning.addresses import mail_address, mail_domain
+from provisioning.addresses import mail_address, mail_domain, outside_address
 from provisioning.passwords import check_hash
 from provisioning.runs.domains import public_half
-from provisioning.tables import DEAD, AccessAccount, DkimKey, Domain, Mailbox
+from provisioning.tables import (
+    DEAD,
+    AccessAccount,
+    Alias,
+    AppPassword,
+    CatchAll,
+    DkimKey,
+    Domain,
+    Forward,
+    Mailbox,
+)
 from provisioning.wanted import Status, removal_day
 
 AT_ONCE = 10_000
+TABLES = (Domain, DkimKey, Mailbox, Alias, Forward, CatchAll, AppPassword, AccessAccount)
 
 
 def checked(session: Session) -> int:
     """How many rows of the mail side the checks look at."""
-    return sum(
-        session.scalars(select(func.count()).select_from(table)).one()
-        for table in (Domain, DkimKey, Mailbox, AccessAccount)
-    )
+    return sum(session.scalars(select(func.count()).select_from(table)).one() for table in TABLES)
 
 
 def problems(session: Session, shift: Shift) -> Iterator[Problem]:
@@ -35,6 +43,7 @@ def problems(session: Session, shift: Shift) -> Iterator[Problem]:
     yield from _signing_keys(session, shift)
     yield from _mailboxes(session, shift)
     yield from _beyond_plan(session)
+    yield from _routes(session)
     yield from _access_accounts(session, shift)
     yield from _untold(session)
 
@@ -130,6 +139,43 @@ def _beyond_plan(session: Session) -> Iterator[Problem]:
             row.number,
             f"has {row.kept} mailboxes, plan {row.code} includes {row.mailboxes}",
         )
+
+
+def _routes(session: Session) -> Iterator[Problem]:
+    """Where mail goes beside the mailboxes: addresses as they are stored, in their own domain."""
+    for alias in session.execute(select(Alias.address, Alias.domain).order_by(Alias.address)):
+        if not _stands(mail_address, alias.address):
+            yield Problem(
+                "alias", alias.address, "is not a mail address in the form that is stored"
+            )
+        if alias.address.rpartition("@")[2] != alias.domain:
+            yield Problem("alias", alias.address, f"is kept under the domain {alias.domain}")
+    forwards = session.execute(
+        select(Mailbox.address, Forward.destination)
+        .join(Mailbox, Mailbox.id == Forward.mailbox_id)
+        .order_by(Mailbox.address, Forward.destination)
+    )
+    for address, destination in forwards:
+        if not _stands(outside_address, destination):
+            yield Problem("forward", address, f"goes to {destination}, which is no mail address")
+    lost = session.scalars(
+        select(Mailbox.address)
+        .outerjoin(Forward, Forward.mailbox_id == Mailbox.id)
+        .where(
+            Mailbox.keeps_copy.is_(False),
+            Mailbox.status != "removed",
+            Forward.mailbox_id.is_(None),
+        )
+        .order_by(Mailbox.address)
+    )
+    for address in lost:
+        yield Problem("mailbox", address, "keeps no copy and forwards to nobody")
+    catching = session.execute(
+        select(CatchAll.domain, Mailbox.address).join(CatchAll.mailbox).order_by(CatchAll.domain)
+    )
+    for domain, address in catching:
+        if address.rpartition("@")[2] != domain:
+            yield Problem("catch_all", domain, f"goes to {address} of another domain")
 
 
 def _access_accounts(session: Session, shift: Shift) -> Iterator[Problem]:

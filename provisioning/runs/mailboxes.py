@@ -17,7 +17,7 @@ from isp.outbox import post
 from isp.queries import contract_named
 from isp.shift import Shift
 from isp.tables import Contract, Journal
-from provisioning.addresses import mail_address, mail_domain
+from provisioning.addresses import mail_address, mail_domain, outside_address
 from provisioning.entitlement import (
     Entitlement,
     Taken,
@@ -224,7 +224,7 @@ def forward(
     refused.
     """
     mailbox = existing(session, address)
-    wished = sorted({str(mail_address(each, role_names=True)) for each in to} - {mailbox.address})
+    wished = sorted({outside_address(each) for each in to} - {mailbox.address})
     if len(wished) > FORWARDS:
         raise Refused("to", f"at most {FORWARDS} addresses")
     if not keeps_copy and not wished:
@@ -265,7 +265,7 @@ def _refuse_circle(session: Session, mailbox: Mailbox, wished: list[str]) -> Non
     """Follow the mail through mailboxes that keep no copy; it must come to rest somewhere."""
     seen, ahead = set[str](), list(wished)
     while ahead:
-        at = ahead.pop()
+        at = ahead.pop().lower()  # own addresses are in small letters
         if at == mailbox.address:
             raise Refused("to", f"the mail of {mailbox.address} would go round for ever")
         if at in seen:

@@ -105,9 +105,9 @@ def test_a_mailbox_has_so_many_aliases_and_no_more(mailboxes: Engine, day: MakeD
 def test_forwarding_is_set_shown_and_ended(mailboxes: Engine, day: MakeDay) -> None:
     shift = shift_of(day("2026-04-10"))
     with Session(mailboxes) as session:
-        taro = forward(session, shift, TARO, ["B@Example.com", "a@example.com", TARO])
+        taro = forward(session, shift, TARO, ["b..@Docomo.example", "A@example.com", TARO])
         assert forwarding_json(session, taro) == {
-            "forwards_to": ["a@example.com", "b@example.com"],
+            "forwards_to": ["A@example.com", "b..@docomo.example"],
             "keeps_copy": True,
         }
         taro = forward(session, shift, TARO, [])
@@ -119,8 +119,38 @@ def test_forwarding_is_set_shown_and_ended(mailboxes: Engine, day: MakeDay) -> N
         last = history(session, TARO)[-1]
         assert (last.act, last.before) == (
             "mailbox.forwarding-set",
-            {"forwards_to": ["a@example.com", "b@example.com"], "keeps_copy": True},
+            {"forwards_to": ["A@example.com", "b..@docomo.example"], "keeps_copy": True},
         )
+
+
+@pytest.mark.parametrize(
+    "to",
+    [
+        "nobody",
+        "@example.com",
+        "a b@example.com",
+        "a,b@example.com",
+        '"a b"@example.com',
+        "|/bin/sh@example.com",
+        "-x@example.com",
+        "a@b",
+        "日本@example.com",
+        "x" * 65 + "@example.com",
+        "a@example.com\n",
+        "a%b@example.com",
+    ],
+)
+def test_all_04_mail_is_forwarded_to_addresses_and_to_nothing_else(
+    mailboxes: Engine, day: MakeDay, to: str
+) -> None:
+    shift = shift_of(day("2026-04-10"))
+    with Session(mailboxes) as session:
+        if to.endswith("\n"):  # white space around it is nobody's fault
+            assert forwarding_json(session, forward(session, shift, TARO, [to]))["forwards_to"]
+            return
+        with pytest.raises(Refused) as refused:
+            forward(session, shift, TARO, [to])
+        assert refused.value.field == "to"
 
 
 def test_mail_never_goes_round_in_a_circle(mailboxes: Engine, day: MakeDay) -> None:
@@ -130,7 +160,7 @@ def test_mail_never_goes_round_in_a_circle(mailboxes: Engine, day: MakeDay) -> N
         forward(session, shift, TARO, ["info@example.jp"], keeps_copy=False)
         forward(session, shift, HANAKO, [JIRO], keeps_copy=False)
         with pytest.raises(Refused, match="round for ever"):
-            forward(session, shift, JIRO, ["x@example.com", TARO], keeps_copy=False)
+            forward(session, shift, JIRO, ["x@example.com", TARO.upper()], keeps_copy=False)
         forward(session, shift, JIRO, [TARO])  # with a copy it comes to rest
 
 

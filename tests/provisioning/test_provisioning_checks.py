@@ -16,8 +16,10 @@ from sqlalchemy.orm import Session
 from isp.sealing import make_key
 from provisioning.checks import checked, problems
 from provisioning.runs.access import open_access
+from provisioning.runs.aliases import add_alias, set_catch_all
+from provisioning.runs.app_passwords import add_app_password
 from provisioning.runs.domains import rotate
-from provisioning.runs.mailboxes import add_domain, add_mailbox, remove
+from provisioning.runs.mailboxes import add_domain, add_mailbox, forward, remove
 from provisioning.runs.nightly import reconcile
 
 TARO = "taro@example.jp"
@@ -64,6 +66,36 @@ WEAK = "{SHA512-CRYPT}$6$short"
             "mailbox",
             TARO,
             "was to be removed on 2026-04-08",
+        ),
+        (
+            "UPDATE alias SET address = 'Info@example.jp'",
+            "alias",
+            "Info@example.jp",
+            "not a mail address",
+        ),
+        (
+            "UPDATE alias SET domain = 'example.net'",
+            "alias",
+            "info@example.jp",
+            "under the domain example.net",
+        ),
+        (
+            "UPDATE forward SET destination = 'a, b@example.com'",
+            "forward",
+            TARO,
+            "goes to a, b@example.com, which is no mail address",
+        ),
+        (
+            "DELETE FROM forward; UPDATE mailbox SET keeps_copy = false",
+            "mailbox",
+            TARO,
+            "forwards to nobody",
+        ),
+        (
+            "UPDATE catch_all SET domain = 'example.net'",
+            "catch_all",
+            "example.net",
+            "of another domain",
         ),
         ("UPDATE plan SET mailboxes = 0", "mailbox", CONTRACT, "has 1 mailboxes, .* includes 0"),
         (
@@ -118,11 +150,16 @@ def test_a_planted_fault_is_found_and_nothing_else(
         add_mailbox(session, shift, TARO, CONTRACT)
         add_mailbox(session, shift, "gone@example.jp", CONTRACT)
         remove(session, shift, "gone@example.jp", at_once=True)
+        add_alias(session, shift, "info@example.jp", TARO)
+        forward(session, shift, TARO, ["taro@example.com"])
+        set_catch_all(session, shift, "example.jp", TARO)
+        add_app_password(session, shift, TARO, "phone")
         open_access(session, shift, CONTRACT)
         session.flush()
         assert list(problems(session, shift)) == []
-        assert checked(session) == 5
-        session.execute(text(fault))
+        assert checked(session) == 9
+        for statement in fault.split("; "):
+            session.execute(text(statement))
         found = list(problems(session, shift))
         assert {(problem.table, problem.subject) for problem in found} == {(table, subject)}
         said = " ".join(problem.what for problem in found)
