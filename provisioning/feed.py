@@ -103,6 +103,10 @@ def _differs(connection: sqlite3.Connection, view: str) -> bool:
 
 
 def _copy(connection: sqlite3.Connection, view: str, keys: tuple[str, ...]) -> None:
-    connection.execute(f"DROP TABLE IF EXISTS main.{view}")
-    connection.execute(f"CREATE TABLE main.{view} AS SELECT * FROM office.{view}")  # noqa: S608 - constants
-    connection.execute(f"CREATE INDEX main.ix_{view} ON {view} ({', '.join(keys)})")
+    """The rows, in a table that stays: Dovecot's next question fails when a table has been made anew."""
+    connection.execute(
+        f"CREATE TABLE IF NOT EXISTS main.{view} AS SELECT * FROM office.{view} WHERE false"  # noqa: S608 - constants
+    )
+    connection.execute(f"CREATE INDEX IF NOT EXISTS main.ix_{view} ON {view} ({', '.join(keys)})")
+    connection.execute(f"DELETE FROM main.{view}")  # noqa: S608 - constants
+    connection.execute(f"INSERT INTO main.{view} SELECT * FROM office.{view}")  # noqa: S608 - constants

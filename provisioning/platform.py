@@ -226,8 +226,8 @@ def _files(platform: Platform) -> Iterator[Rendered]:
         text = filled("postfix/map.cf", purpose=purpose, query=query)
         yield Rendered(f"postfix/isp-{name}.cf", text)
     yield Rendered("dovecot/dovecot.conf", filled("dovecot/dovecot.conf"))
-    sql = filled("dovecot/dovecot-sql.conf.ext")
-    yield Rendered("dovecot/dovecot-sql.conf.ext", sql, private=True)
+    for name in ("dovecot-sql.conf.ext", "dovecot-barred.conf.ext"):
+        yield Rendered(f"dovecot/{name}", filled(f"dovecot/{name}"), private=True)
     if isinstance(platform.source, Postgresql):
         yield Rendered("database.sql", filled("database.sql"))
     if platform.policy.platform.mail_log:
