@@ -324,6 +324,17 @@ STEPS = (
 )
 
 
+def platform_commands(office: Office) -> list[str]:
+    """How the office of the demo goes on: real mail servers, pages for mail programs, RADIUS."""
+    isp = f"isp --config {office.folder / 'isp.toml'}"
+    return [
+        f"{isp} mail-platform render -o platform   # Postfix and Dovecot: see platform/README.md",
+        f"{isp} access render -o radius            # FreeRADIUS: see radius/README.md",
+        f"{isp} serve --port 8080                  # mail programs find their settings here",
+        f"{isp} mailbox verify member001@example.jp  # the proof, once the servers run",
+    ]
+
+
 @click.command()
 @click.option("--seed", type=int, default=23, show_default=True, help="Whose transfers fail.")
 @click.option("--folder", type=click.Path(path_type=Path), help="Empty folder [here, else new].")
@@ -350,9 +361,12 @@ def demo(app: App, seed: int, folder: Path | None) -> None:
     for name, act in STEPS:
         office.step(name, act)
     ok = all(step["ok"] for step in office.steps)
-    answer = {"steps": office.steps, "ok": ok, "folder": str(office.folder)}
+    commands = platform_commands(office)
+    answer = {"steps": office.steps, "ok": ok, "folder": str(office.folder), "next": commands}
     if app.format == "table":
-        del answer["steps"]  # told one by one already
+        del answer["steps"], answer["next"]  # told one by one already, and below
     app.show(answer)
+    if app.format == "table" and ok:
+        note("\nTo start the mail platform from this office:\n  " + "\n  ".join(commands))
     if not ok:
         raise Fault("demo: a step failed, see above")

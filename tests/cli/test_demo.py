@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -49,8 +50,19 @@ def test_the_demo_does_the_main_job_and_leaves_it_to_be_looked_at(tmp_path: Path
     the_books(tmp_path)
     the_files_of_the_bank(tmp_path)
     the_letters(tmp_path)
+    the_platform(tmp_path, answer["next"])
     [message] = (tmp_path / "mail").rglob("new/*")
     assert b"From: " in message.read_bytes() and b"Received: " in message.read_bytes()
+
+
+def the_platform(folder: Path, commands: list[str]) -> None:
+    """What the demo says at its end: the first two render what a mail operator starts from."""
+    words = [shlex.split(command, comments=True) for command in commands]
+    assert [each[:2] for each in words] == [["isp", "--config"]] * 4
+    for name, command in (("platform", words[0]), ("radius", words[1])):
+        assert isp(folder, *command[1:]).returncode == 0
+        assert (folder / name / "README.md").stat().st_size > 1_000
+    assert [each[3:5] for each in words[2:]] == [["serve", "--port"], ["mailbox", "verify"]]
 
 
 def the_books(folder: Path) -> None:
