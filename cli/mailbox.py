@@ -8,6 +8,7 @@ from typing import Literal
 
 import click
 
+from cli import mailbox_proof
 from cli.app import App, note, pass_app
 from cli.parameters import EXISTING_FILE, NEW_FILE
 from cli.sessions import end_sessions
@@ -256,3 +257,7 @@ def _password_file(passwords: dict[str, str]) -> bytes:
     writer.writerow(["address", "password"])
     writer.writerows(passwords.items())
     return text.getvalue().encode()
+
+
+mailbox.add_command(mailbox_proof.verify)
+mailbox.add_command(mailbox_proof.why)

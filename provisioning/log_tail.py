@@ -1,0 +1,95 @@
+"""The end of a log, read backwards [ログの末尾]: what is recent costs the same however long it is.
+
+Read block by block from the end, then the file that was rotated last (`.1`), and never more than
+a fixed number of bytes. Whatever is in it, and however long its lines are, memory is bounded.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+BLOCK: Final = 1 << 20
+MOST_BYTES: Final = 256 << 20
+"""So much of a log is searched, both files together: well under a second."""
+LONGEST_LINE: Final = 1 << 16
+"""Of a longer line only its beginning is kept."""
+
+
+def lines_with(
+    log: Path,
+    needles: Sequence[bytes],
+    is_old: Callable[[bytes], bool],
+    most_bytes: int = MOST_BYTES,
+) -> Iterator[bytes]:
+    """Lines that contain one of the needles (in lower case; case does not count), newest first.
+
+    The search ends where a block begins with a line that `is_old`. Raises OSError where the log
+    cannot be read; a rotated file that cannot is left out.
+    """
+    left = most_bytes
+    for block in _blocks_of_both(log):
+        yield from _hits(block, needles)
+        left -= len(block)
+        if left <= 0 or is_old(block[: block.find(b"\n") + 1 or LONGEST_LINE][:LONGEST_LINE]):
+            return
+
+
+def _hits(block: bytes, needles: Sequence[bytes]) -> Iterator[bytes]:
+    lowered = block.lower()
+    found: dict[int, int] = {}
+    for needle in needles:
+        at = lowered.find(needle)
+        while at >= 0:
+            end = lowered.find(b"\n", at)
+            end = len(block) if end < 0 else end
+            found[lowered.rfind(b"\n", 0, at) + 1] = end
+            at = lowered.find(needle, end)
+    for start in sorted(found, reverse=True):
+        yield block[start : min(found[start], start + LONGEST_LINE)]
+
+
+def _blocks_of_both(log: Path) -> Iterator[bytes]:
+    opened = _opened(log)
+    try:
+        yield from _blocks(opened)
+        try:
+            rotated = _opened(log.with_name(f"{log.name}.1"))
+        except OSError:
+            return
+        try:
+            # Rotated meanwhile: it is the one that has just been read.
+            if not os.path.samestat(os.fstat(opened), os.fstat(rotated)):
+                yield from _blocks(rotated)
+        finally:
+            os.close(rotated)
+    finally:
+        os.close(opened)
+
+
+def _opened(path: Path) -> int:
+    opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(opened).st_mode):
+        os.close(opened)
+        raise OSError(0, "is not a file", str(path))
+    return opened
+
+
+def _blocks(opened: int) -> Iterator[bytes]:
+    """Whole lines, the last ones first; lines within a block in their order."""
+    end = os.fstat(opened).st_size
+    rest = b""  # the end of a line that begins before what has been read
+    while end > 0:
+        start = max(0, end - BLOCK)
+        read = os.pread(opened, end - start, start) + rest
+        end = start
+        first_end = read.find(b"\n") + 1 if start else 0
+        if start and first_end in (0, len(read)):
+            rest = read[:LONGEST_LINE]
+            continue
+        rest, whole = read[:first_end][:LONGEST_LINE], read[first_end:]
+        if whole:
+            yield whole
