@@ -50,7 +50,7 @@ def serve(app: App, host: str, port: int, workers: int) -> None:
         loop="uvloop",
         ws="none",
         lifespan="on",
-        log_level="warning",
+        log_level="error",  # a warning for each question that is no HTTP would fill the disk
         access_log=False,
         server_header=False,
         proxy_headers=False,
@@ -73,5 +73,6 @@ def _listening(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except (OSError, UnicodeError) as wrong:
-        why = wrong.strerror if isinstance(wrong, OSError) else "no such name"
+        told = str((isinstance(wrong, OSError) and wrong.strerror) or "no such name")
+        why = told.partition(" (while")[0]  # Python repeats the address
         raise Fault(f"cannot listen on {host} port {port}: {why}") from None

@@ -52,11 +52,12 @@ class ServedDomains:
                 away = False
             except (Fault, SQLAlchemyError) as error:
                 if not away:
-                    LOG.warning("domains: not read, what was known stays: %s", _one_line(error))
+                    LOG.error("domains: not read, what was known stays: %s", _one_line(error))
                 away = True
+            # Not kept open: a database that was restored is another file under the same name.
+            opened.dispose()
             self._asked.set()
             self._ended.wait(min(self._seconds, PATIENCE) if away else self._seconds)
-        opened.dispose()
 
 
 def _one_line(error: Exception) -> str:
