@@ -62,6 +62,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "journal": ("cli.journal", "Who did what, when, before and after."),
     "mail-platform": ("cli.mail_platform", "Postfix and Dovecot beside the office."),
     "smtpd": ("cli.smtpd", "The embedded submission server."),
+    "policyd": ("cli.policyd", "Postfix asks here who may send, and to how many."),
     "db": ("cli.db", "The database: upgrade, backup, restore."),
 }
 """Command, the module that holds it, and what it is for."""

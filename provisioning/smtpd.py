@@ -708,7 +708,7 @@ class _Session(SMTP):
             server.note("throttled", logging.WARNING, client=self.client)
             reply = "454 4.7.0 Too many failed log-ins: try again later"
         elif account and opened_by:
-            reply = f"535 5.7.13 {_reason(account)}"
+            reply = f"535 5.7.13 {told_reason(account)}"
             server.note("suspended", client=self.client, login=account.address)
         else:
             # An unknown name is not told: now and then it is a password in the wrong box.
@@ -760,7 +760,7 @@ class _Session(SMTP):
             self.session.authenticated = False
             return "530 5.7.0 Your password has changed: log in again"
         if not account.may_send:
-            return f"550 5.7.13 {_reason(account)}"
+            return f"550 5.7.13 {told_reason(account)}"
         if not self._server.directory.may_send_as(self._login, sender):
             return f"553 5.7.1 <{sender}> is not your address: send as the one you log in with"
         return None
@@ -899,7 +899,7 @@ def _unfit(content: bytes) -> str | None:
     return None
 
 
-def _reason(account: Account) -> str:
+def told_reason(account: Account) -> str:
     """Why an account may not send, as far as it can be said in ASCII (replies are, RFC 5321)."""
     reason = account.reason or ""
     if reason and reason.isascii() and reason.isprintable():
