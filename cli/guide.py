@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from cli.app import App, pass_app
+from cli.parameters import NEW_FILE
 from isp.errors import Refused
 
 if TYPE_CHECKING:
@@ -93,6 +94,42 @@ def show(app: App, address: str, client: str, form: Form | None, file: Path | No
     else:
         file.write_bytes(content)
         app.show({**guides.guide_json(made), "file": str(file)})
+
+
+@guide.command("figure")
+@click.argument("address")
+@click.option("--client", required=True, metavar="KEY", help="See `isp guide list`.")
+@click.option("--step", "number", type=int, required=True, help="Which step, from 1.")
+@click.option("-o", "file", type=NEW_FILE, help="Write it to a file (SVG).")
+@pass_app
+def drawn(app: App, address: str, client: str, number: int, file: Path | None) -> None:
+    """Draw one step of a guide as a picture (SVG), for a page or a chat with the member.
+
+    \b
+    Example:
+      isp guide figure taro@example.jp --client thunderbird --step 3 -o step-3.svg
+    """
+    from provisioning import guides
+    from provisioning.figures import figure
+    from provisioning.queries import guide_settings
+
+    policy = app.policy
+    with app.reading() as session:
+        settings = guide_settings(session, app.shift, address, client)
+    made = guides.guide_for(client, settings, policy.language, policy.desk, policy.operator)
+    if not 1 <= number <= len(made.steps):
+        raise Refused("step", f"{made.client} has steps 1 to {len(made.steps)}, not {number}")
+    step = made.steps[number - 1]
+    svg = figure(step, made.title)
+    if not svg:
+        raise Refused("step", f"step {number} of {made.client} is all in its text: nothing to draw")
+    if file is not None:
+        file.write_text(svg, encoding="utf-8")
+    if file is None and app.format != "json":
+        click.echo(svg)
+        return
+    told = {"client": made.client, "address": made.address, "step": number, "path": list(step.path)}
+    app.show({**told, "file": str(file)} if file else {**told, "figure": svg})
 
 
 def _form_of(file: Path | None) -> Form:

@@ -26,12 +26,14 @@ from isp.documents import Language, environment, pdf, printable
 from isp.errors import Refused
 from isp.letters import line_name
 from isp.policy import Desk, Mail, Operator, Security, Server
+from provisioning.figures import figure
 
 Protocol = Literal["imap", "pop3"]
 Kind = Literal["mail", "connection"]
 Control = Literal["text", "choice", "secret", "empty", "ticked", "unticked", "maybe", "on", "off"]
 """How a screen has a field: an input box, a list, a password, what stays empty, a box to tick (or
 to tick where it pleases), a switch."""
+Drawing = Literal["window", "phone", "wiring"]
 Syntax = Literal["msmtp", "fetchmail", "mbsync", "neomutt"]
 
 OPERATOR_WORDS: Final = frozenset({"operator", "tick", "untick", "password_source"})
@@ -239,6 +241,7 @@ class Instruction(Record, frozen=True):
     text: Wording
     fields: tuple[Entry, ...] = ()
     commands: tuple[Text, ...] = ()
+    drawing: Drawing = "window"
 
 
 Lines = Annotated[str, Meta(min_length=1, max_length=5000, pattern=r"^[^\x00-\x09\x0b-\x1f\x7f]*$")]
@@ -413,6 +416,7 @@ class Step:
     fields: tuple[Field, ...]
     text: str
     commands: tuple[str, ...] = ()
+    drawing: Drawing = "window"
 
 
 @dataclass(frozen=True, slots=True)
@@ -486,6 +490,7 @@ class _Personal:
     fields: tuple[tuple[Pieces, Pieces, bool, Control], ...]
     text: Pieces
     commands: tuple[Pieces, ...]
+    drawing: Drawing
 
     def step(self, values: Mapping[str, str]) -> Step:
         return Step(
@@ -498,6 +503,7 @@ class _Personal:
             ),
             _filled(self.text, values),
             tuple([_filled(pieces, values) for pieces in self.commands]),
+            self.drawing,
         )
 
 
@@ -550,6 +556,7 @@ def _steps(
             tuple(_entry(entry, language, values) for entry in step.fields),
             _cut(step.text.said(language), values),
             tuple(_cut(text, values) for text in step.commands),
+            step.drawing,
         )
         fields = (text for entry in cut.fields for text in entry[:2])
         texts = (*cut.path, cut.text, *cut.commands, *fields)
@@ -682,7 +689,11 @@ def guide_json(guide: Guide[Settings]) -> dict[str, object]:
 def guide_html(guide: Guide[Settings], language: Language) -> str:
     """One page that needs no other file, to be shown, mailed or printed."""
     page = environment().get_template("guides/guide.html")
-    return page.render(guide=guide, words=words(language, guide.kind), language=language)
+    # Steps with commands show these, to be copied, in place of a drawing of them.
+    figures = ["" if step.commands else figure(step, guide.title) for step in guide.steps]
+    return page.render(
+        guide=guide, figures=figures, words=words(language, guide.kind), language=language
+    )
 
 
 def guide_text(guide: Guide[Settings], language: Language) -> str:
@@ -698,7 +709,10 @@ def guide_pdf(guide: Guide[Settings], language: Language) -> bytes:
         "guides/guide.typ",
         {
             **guide_json(guide),
-            "steps": [asdict(step) for step in guide.steps],
+            "steps": [
+                {**asdict(step), "figure": "" if step.commands else figure(step, guide.title)}
+                for step in guide.steps
+            ],
             "files": [
                 {"path": file.path, "lines": file.content.splitlines()} for file in guide.files
             ],

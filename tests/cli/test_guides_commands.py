@@ -193,3 +193,26 @@ def test_what_has_no_file_is_refused(desk: Office) -> None:
         assert why.startswith("as: thunderbird has no configuration file; these have: fetchmail, ")
     assert not (desk.folder / "no").exists()
     assert desk.refused(*show, "msmtp", "--as", "pdf", "-o", desk.folder).startswith("o: ")
+
+
+# Figures
+
+
+@pytest.mark.req("ISP-16", "ISP-17")
+def test_isp_17_the_desk_gets_a_picture_of_one_step(desk: Office) -> None:
+    figure = ("guide", "figure", ADDRESS, "--client", "thunderbird", "--step")
+    drawn = desk("--format", "table", *figure, "3").stdout
+    assert drawn.startswith("<svg ") and "imap.example.jp" in drawn
+    file = desk.folder / "step.svg"
+    told = desk.ok(*figure, "3", "-o", file)
+    assert (told["step"], told["file"]) == (3, str(file))
+    assert file.read_text("utf-8") == drawn.rstrip("\n")
+    assert desk.ok("--lang", "en", *figure, "3")["path"] == [
+        "Edit configuration",
+        "Incoming server",
+    ]
+    assert desk.ok(*figure, "3")["figure"] == drawn.rstrip("\n")
+    for wrong in ("0", "6", "-1"):
+        assert desk.refused(*figure, wrong).startswith("step: thunderbird has steps 1 to 5, not ")
+    nothing = ("guide", "figure", "K00000001", "--client", "macosx-10-6", "--step", "5")
+    assert desk.refused(*nothing).startswith("step: step 5 of macosx-10-6 is all in its text")
