@@ -166,9 +166,13 @@ def test_mail_finds_its_way_by_the_views(database: Engine, day: MakeDay) -> None
         assert senders == {(TARO, TARO), (INFO, TARO), (HANAKO, HANAKO)}
         suspend(session, shift, TARO, bar=("receive",))
         session.flush()
-        assert {row["address"] for row in rows(session, "mail_refused")} == {TARO, INFO}
+        refused = {row["address"] for row in rows(session, "mail_refused")}
+        assert refused == {TARO, INFO, "old@example.jp"}
         remove(session, shift, TARO, at_once=True)
         session.flush()
+        # What was somebody's is nobody's, and not the catch-all's either.
+        refused = {row["address"] for row in rows(session, "mail_refused")}
+        assert refused == {TARO, "old@example.jp"}
         assert {row["address"] for row in rows(session, "mail_route")} == {HANAKO, "@example.jp"}
         assert {row["address"] for row in rows(session, "mail_sender")} == {HANAKO}
 

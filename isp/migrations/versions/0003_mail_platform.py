@@ -83,6 +83,12 @@ UNION ALL
 SELECT alias.address
 FROM alias JOIN mail_state ON mail_state.id = alias.mailbox_id
 WHERE alias.status = 'active' AND NOT may_receive
+UNION ALL
+SELECT mailbox.address
+FROM mailbox JOIN catch_all ON catch_all.domain = mailbox.domain WHERE mailbox.status = 'removed'
+UNION ALL
+SELECT alias.address
+FROM alias JOIN catch_all ON catch_all.domain = alias.domain WHERE alias.status = 'removed'
 """,
     "access_state": ACCESS_STATE,
     "radcheck": """
