@@ -1,7 +1,8 @@
 """Which mail domains are served [提供中のドメイン]: kept in memory, read again from time to time.
 
-All that the portal ever reads from the database. A thread of its own does, so that a slow database
-holds up no answer; while it is away, the portal goes on with what it knew.
+All that the portal ever reads from the database, by the view that mail servers have: a role that sees
+nothing else will do. A thread of its own reads, so that a slow database holds up no answer; while
+it is away, the portal goes on with what it knew.
 """
 
 from __future__ import annotations
@@ -9,14 +10,14 @@ from __future__ import annotations
 import logging
 from threading import Event, Thread
 
-from sqlalchemy import select
+from sqlalchemy import Select, Text, column, select, table
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from isp.database import engine, reading
 from isp.errors import Fault
-from provisioning.tables import Domain
 
+READ: Select[tuple[str]] = select(column("name", Text)).select_from(table("mail_domain"))
 LOG = logging.getLogger("uvicorn.error")
 PATIENCE = 5
 """Seconds, at most, until a database that was away is asked again."""
@@ -48,7 +49,7 @@ class ServedDomains:
         while not self._ended.is_set():
             try:
                 with Session(reading(opened)) as session:
-                    self.names = frozenset(session.scalars(select(Domain.name)))
+                    self.names = frozenset(session.scalars(READ))
                 away = False
             except (Fault, SQLAlchemyError) as error:
                 if not away:

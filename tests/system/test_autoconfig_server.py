@@ -481,6 +481,27 @@ def test_a_new_domain_is_served_without_a_new_start(office: Office) -> None:
         portal.until(lambda: all(portal.ask(path).status == 200 for _ in range(10)))
 
 
+def test_a_role_that_sees_the_domains_and_nothing_else_will_do(
+    new_postgresql: Callable[[str], str], postgresql_template: str, tmp_path: Path
+) -> None:
+    url = new_postgresql(postgresql_template)
+    office = Office(tmp_path, url)
+    office.ok("domain", "add", "example.jp")
+    role = f"portal_{url.partition('@/')[2].partition('?')[0]}"
+    with psycopg.connect(url, autocommit=True) as owner:
+        named = sql.Identifier(role)
+        owner.execute(sql.SQL("CREATE ROLE {} LOGIN").format(named))
+        owner.execute(sql.SQL("GRANT SELECT ON mail_domain TO {}").format(named))
+        office.database_url = url.replace("//isp@", f"//{role}@")
+        try:
+            with serving(office) as portal:
+                assert portal.ask("/mail/config-v1.1.xml").status == 200
+                assert portal.stop() == (0, "")
+        finally:
+            owner.execute(sql.SQL("DROP OWNED BY {}").format(named))
+            owner.execute(sql.SQL("DROP ROLE {}").format(named))
+
+
 @contextmanager
 def database_away(office: Office) -> Iterator[None]:
     """Nobody gets at the database."""
