@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import os
 import re
 import shutil
@@ -18,7 +20,13 @@ from typing import Any
 
 import pytest
 import town
+from mailstack import set_knobs
 from office import Office
+from sqlalchemy import select, update
+
+from isp.database import engine
+from provisioning.passwords import verify
+from provisioning.tables import Mailbox
 
 ISP = Path(sys.executable).with_name("isp")
 SENDER, READER, STRANGER = "taro@example.jp", "hanako@example.jp", "kaeru@example.org"
@@ -227,3 +235,83 @@ def test_the_certificate_is_made_once_and_kept(mail_office: tuple[Office, str]) 
     with serving(office) as server:
         server.submit(settings_of(office), password, READER)
     assert kept.read_bytes() == first == (office.folder / "smtpd.crt").read_bytes()
+
+
+@pytest.mark.req("ISP-01")
+def test_isp_01_directions_aliases_and_app_passwords_count_at_once(
+    mail_office: tuple[Office, str],
+) -> None:
+    office, password = mail_office
+    settings = settings_of(office)
+    alias = "yamada@example.jp"
+    with serving(office) as server:
+        phone = office.ok("app-password", "add", SENDER, "--name", "phone")["password"]
+        assert refused(lambda: server.submit(settings, password, READER, sender=alias))[0] == 553
+        office.ok("alias", "add", alias, "--to", SENDER)
+        server.submit(settings, phone, READER, sender=alias)
+        [message] = inbox(office, READER)
+        assert f"Return-Path: <{alias}>".encode() in message
+        server.submit(settings, password, alias)
+        assert len(inbox(office, SENDER)) == 1, "an alias arrives in its mailbox"
+        office.ok("mailbox", "suspend", READER, "--direction", "receive")
+        with pytest.raises(smtplib.SMTPRecipientsRefused) as why:
+            server.submit(settings, phone, READER)
+        [(code, text)] = why.value.recipients.values()
+        assert code == 550 and text.startswith(b"5.2.1 ")
+        office.ok("app-password", "revoke", SENDER, "--name", "phone")
+        assert refused(lambda: server.submit(settings, phone, SENDER))[0] == 535
+        server.submit(settings, password, SENDER)
+        _, notes = server.stop()
+    assert phone not in notes and password not in notes
+
+
+def test_sending_limits_outlive_the_server(mail_office: tuple[Office, str]) -> None:
+    office, password = mail_office
+    set_knobs(office.config, {"platform__recipients_per_hour": 2})
+    settings = settings_of(office)
+    with serving(office) as server:
+        server.submit(settings, password, READER)
+        server.submit(settings, password, READER)
+        server.stop(signal.SIGKILL)
+    with serving(office) as server:
+        with pytest.raises(smtplib.SMTPRecipientsRefused) as why:
+            server.submit(settings, password, READER)
+        [(code, text)] = why.value.recipients.values()
+        assert code == 452 and text.startswith(b"4.7.1 This mailbox may send to 2 recipients")
+    assert len(inbox(office, READER)) == 2
+
+
+def test_a_hash_taken_over_is_kept_by_the_policys_scheme_after_one_log_in(
+    mail_office: tuple[Office, str],
+) -> None:
+    """Also while the office is writing: the log-in waits for nobody."""
+    office, password = mail_office
+    digest = hashlib.sha512(password.encode() + b"salt").digest() + b"salt"
+    old = "{SSHA512}" + base64.b64encode(digest).decode()
+    database = engine(office.database_url)
+    with database.begin() as connection:
+        change = update(Mailbox).where(Mailbox.address == SENDER).values(password_hash=old)
+        connection.execute(change)
+    settings = settings_of(office)
+    with serving(office) as server:
+        with database.begin() as connection:
+            connection.execute(update(Mailbox).values(quota_mb=1))
+            server.submit(settings, password, READER)
+        server.submit(settings, password, READER)
+        code, notes = server.stop()
+    with database.connect() as connection:
+        kept = connection.scalars(
+            select(Mailbox.password_hash).where(Mailbox.address == SENDER)
+        ).one()
+    database.dispose()
+    assert kept.startswith("{ARGON2ID}") and verify(password, kept)
+    [act] = [
+        each
+        for each in office.ok("journal", SENDER)
+        if each["act"] == "mailbox.password-rehashed"
+    ]
+    assert (act["actor"], act["before"], act["after"]) == (
+        *("smtpd", {"scheme": "SSHA512"}),
+        {"scheme": "ARGON2ID"},
+    )
+    assert code == 0 and kept not in notes and old not in notes and password not in notes
