@@ -47,10 +47,18 @@ def listing(app: App) -> None:
     Example:
       isp domain list
     """
-    from provisioning.queries import domains
+    from provisioning.queries import catch_alls, domains
 
     with app.reading() as session:
-        answer = [{"domain": each.name, "added_on": each.added_on} for each in domains(session)]
+        catching = catch_alls(session)
+        answer = [
+            {
+                "domain": each.name,
+                "added_on": each.added_on,
+                "catch_all": catching.get(each.name),
+            }
+            for each in domains(session)
+        ]
     app.show(answer)
 
 

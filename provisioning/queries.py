@@ -18,12 +18,18 @@ from provisioning.guides import (
     connection_settings,
     settings_for,
 )
-from provisioning.tables import AccessAccount, Domain, Mailbox
+from provisioning.tables import AccessAccount, CatchAll, Domain, Mailbox
 
 
 def domains(session: Session) -> list[Domain]:
     """The mail domains that the operator serves, in the order of their names."""
     return list(session.scalars(select(Domain).order_by(Domain.name)))
+
+
+def catch_alls(session: Session) -> dict[str, str]:
+    """Domains whose mail to no address goes to a mailbox, and to which."""
+    found = session.execute(select(CatchAll.domain, Mailbox.address).join(CatchAll.mailbox))
+    return dict(found.all())
 
 
 def mailbox_named(session: Session, address: str) -> Mailbox:

@@ -36,6 +36,7 @@ def test_isp_01_a_day_of_the_mail_desk(desk: Office) -> None:
     assert desk.ok("mailbox", "forward", TARO)["forwards_to"] == ["x@example.com"]
     assert desk.ok("mailbox", "forward", TARO, "--off")["keeps_copy"] is True
     assert desk.ok("domain", "catch-all", "example.jp", TARO)["catch_all"] == TARO
+    assert [each["catch_all"] for each in desk.ok("domain", "list")] == [TARO]
     assert desk.ok("domain", "catch-all", "example.jp", "--off")["catch_all"] is None
     assert desk.ok("mailbox", "suspend", TARO, "--direction", "send")["barred"] == ["send"]
     assert desk.ok("mailbox", "resume", TARO)["barred"] == []
