@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from isp.database import engine, reading
 from isp.errors import Fault
 
-READ: Select[tuple[str]] = select(column("name", Text)).select_from(table("mail_domain"))
+READ: Select[str] = select(column("name", Text)).select_from(table("mail_domain"))
 LOG = logging.getLogger("uvicorn.error")
 PATIENCE = 5
 """Seconds, at most, until a database that was away is asked again."""
