@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
@@ -146,8 +147,7 @@ class Proof:
     # Steps
 
     def _step(self, name: str, act: Callable[[], str], *needs: str) -> None:
-        done = {step.name for step in self.steps if step.ok}
-        missing = [need for need in needs if need not in done]
+        missing = [need for need in needs if not self._is_done(need)]
         begun = self._stopwatch()
         ok = False
         if missing:
@@ -163,6 +163,9 @@ class Proof:
                 detail = _told(why)
         spent = round((self._stopwatch() - begun) * 1000)
         self.steps.append(Step(name, ok, self._clean(detail), spent))
+
+    def _is_done(self, name: str) -> bool:
+        return any(step.ok and step.name == name for step in self.steps)
 
     def _clean(self, detail: str) -> str:
         """One line for people, without the password whatever a server has sent back."""
@@ -195,10 +198,11 @@ class Proof:
             self._step("pop3-barred", self._pop3_barred, "pop3-connect")
 
     def _message_steps(self) -> None:
-        self._step("send", self._send, "submission-log-in")
-        self._step("arrival", self._arrival, "send", "imap-log-in")
+        # Without IMAP and POP3 nobody could delete a message again.
+        reached = self._is_done("imap-log-in") or self._is_done("pop3-connect")
+        self._step("send", self._send if reached else self._recipient, "submission-log-in")
+        self._step("arrival", self._arrival, "imap-log-in", "send")
         self._step("imap-fetch", self._imap_fetch, "arrival")
-        # A POP3 session shows what was there when it began.
         self._step("pop3-log-in", self._pop3_log_in, "pop3-connect")
         self._step("pop3-fetch", self._pop3_fetch, "pop3-log-in", "send")
         self._step("message-removed", self._remove, "send")
@@ -411,13 +415,14 @@ class Proof:
         return self._whole(content)
 
     def _whole(self, content: bytes) -> str:
-        if self._token.encode() not in content.partition(b"\r\n\r\n")[2].replace(b"=\r\n", b""):
+        body = message_from_bytes(content).get_payload(decode=True)
+        if not isinstance(body, bytes) or self._token.encode() not in body:
             raise Failed(f"the message came back changed: {len(content)} bytes without our mark")
         return f"{len(content)} bytes, unchanged"
 
     def _remove(self) -> str:
         """By IMAP, of our message alone; by POP3 where IMAP is out of order."""
-        if self._imap is not None and any(s.ok and s.name == "imap-log-in" for s in self.steps):
+        if self._imap is not None and self._is_done("imap-log-in"):
             self._imap.select("INBOX")
             if not self._find():
                 raise Failed(f"it is not there: should it come, delete {self._message_id()}")
@@ -432,8 +437,7 @@ class Proof:
         if self._pop3 is None or number is None:
             raise Failed(f"nothing reaches the mailbox: delete {self._message_id()} later")
         self._pop3.dele(number)
-        self._pop3.quit()
-        self._pop3 = None
+        self._leave_pop3()
         return "by POP3"
 
     # POP3
@@ -469,7 +473,7 @@ class Proof:
 
     def _pop3_number(self) -> int | None:
         """The number of our message in the POP3 session."""
-        if self._pop3 is None or not any(s.ok and s.name == "pop3-log-in" for s in self.steps):
+        if self._pop3 is None or not self._is_done("pop3-log-in"):
             return None
         count, _ = self._pop3.stat()
         for number in range(count, max(0, count - LOOKED_AT), -1):
@@ -478,10 +482,22 @@ class Proof:
         return None
 
     def _pop3_fetch(self) -> str:
-        number = self._pop3_number()
-        if self._pop3 is None or number is None:
-            raise Failed("the message is not among the newest ones")
+        """A POP3 session shows what was there when it began: so another one, until it has come."""
+        begun = self._stopwatch()
+        while (number := self._pop3_number()) is None:
+            if self._stopwatch() - begun > self._timeout:
+                raise Failed("the message is not among the newest ones")
+            self._sleep(POLL_SECONDS)
+            self._leave_pop3()
+            self._pop3_connect()
+            self._pop3_log_in()
+        assert self._pop3 is not None
         return self._whole(b"\r\n".join(self._pop3.retr(number)[1]))
+
+    def _leave_pop3(self) -> None:
+        if self._pop3 is not None:
+            self._pop3.quit()
+            self._pop3 = None
 
     # What is published, and what is there
 
@@ -572,8 +588,7 @@ class Proof:
             if self._smtp is not None:
                 self._smtp.quit()
         with suppress(*TROUBLE):
-            if self._pop3 is not None:
-                self._pop3.quit()
+            self._leave_pop3()
         with suppress(*TROUBLE):
             if self._imap is not None:
                 self._imap.logout()
