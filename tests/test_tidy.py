@@ -35,6 +35,7 @@ OUTSIDE = {
     "isp.policy": "isp.toml",
     "isp.sealing": "the key file",
     "isp.shift": "the key file",
+    "provisioning.archives": "files",
     "provisioning.directory": "the session",
     "provisioning.dns_check": "the network",
     "provisioning.log_tail": "files",
