@@ -37,6 +37,8 @@ OUTSIDE = {
     "isp.shift": "the key file",
     "provisioning.archives": "files",
     "provisioning.directory": "the session",
+    "provisioning.feed": "databases",
+    "provisioning.sessions": "Dovecot",
     "provisioning.dns_check": "the network",
     "provisioning.log_tail": "files",
     "provisioning.mailbox_size": "files, and Dovecot",
@@ -49,6 +51,7 @@ OUTSIDE = {
     "provisioning.smtpd": "the network",
     "provisioning.tally": "a file of its own",
     "provisioning.certificate": "files",
+    "provisioning.web_folders": "files",
 }
 
 
