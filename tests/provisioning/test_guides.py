@@ -19,6 +19,7 @@ from isp.documents import Language
 from isp.errors import Refused
 from provisioning import guides
 from provisioning.guides import Guide, Incoming, Kind, MailSettings, Outgoing, Settings
+from provisioning.qr_codes import qr_code
 
 POLICY = policy.parse(policy.profile_text("consumer-isp"))
 ADDRESS = "hanako.yamada@example.jp"
@@ -452,7 +453,9 @@ def test_the_page_needs_no_other_file_and_says_its_language(key: str, language: 
     links = [
         value for _, attributes in page.elements for name, value in attributes if name == "href"
     ]
-    assert links == ["tel:0120-000-000", "mailto:support@example.jp"]
+    assert [link for link in links if link and not link.startswith("https://autoconfig.")] == [
+        *("tel:0120-000-000", "mailto:support@example.jp")
+    ]
     assert "url(" not in source
     assert "@import" not in source
     assert len(re.findall(r"<li>\s*<h3>", source)) == len(of_any_kind(key, language).steps)
@@ -464,6 +467,36 @@ def test_the_same_guide_is_the_same_pdf() -> None:
     assert guides.guide_pdf(made("thunderbird"), "ja") == guides.guide_pdf(
         made("thunderbird"), "ja"
     )
+
+
+# What a phone opens
+
+
+@pytest.mark.req("ISP-17")
+@every_mail_guide
+def test_isp_17_a_phone_opens_the_guide_or_the_profile_of_apples_mail(
+    key: str, language: Language
+) -> None:
+    guide = made(key, language)
+    what = "mobileconfig" if key in ("iphone", "apple-mail") else f"guide/{key}"
+    url = f"https://autoconfig.example.jp/{what}?address=hanako.yamada%40example.jp"
+    assert guide.link is not None and guide.link.url == url
+    page = guides.guide_html(guide, language)
+    assert guide.link.code in page
+    assert guide.link.code == qr_code(url, "", guide.link.title)
+    assert f'<a href="{url}">{url}</a>' in page
+    assert f"\n  {url}\n" in guides.guide_text(guide, language)
+    assert guides.guide_json(guide)["link"] == {"url": url, "text": guide.link.text}
+    assert url in "".join("".join(pdf_pages(guide, language)).split())
+
+
+@pytest.mark.req("ISP-16")
+def test_isp_16_a_connection_guide_has_no_code_since_it_is_for_whoever_is_not_connected() -> None:
+    for key, language in EVERY:
+        if guides.client_of(key).kind == "connection":
+            guide = of_any_kind(key, language)
+            assert guide.link is None and guides.guide_json(guide)["link"] is None
+            assert "autoconfig" not in guides.guide_html(guide, language)
 
 
 # Names that mean harm
@@ -604,6 +637,12 @@ def test_a_new_client_is_one_file() -> None:
         ('text.en = "Type."', "", "missing required field `en`"),
         ('text.en = "Type."', 'text.en = "Type\\n."', "regex"),
         ('kind = "mail"', 'kind = "fax"', "fax"),
+        ("[[steps]]", 'profile.ja = "x"\nprofile.en = "{x}"\n[[steps]]', "placeholder {x}"),
+        (
+            'kind = "mail"',
+            'kind = "connection"\nprofile.ja = "x"\nprofile.en = "x"',
+            "`profile` is for mail programs",
+        ),
         ('kind = "mail"', 'kind = "mail"\nsecret = 1', "unknown field `secret`"),
         ("legacy = false", "legacy = true", "`support_ended` and `modern` go with"),
         ("legacy = false", 'legacy = false\nmodern = "x"', "go with `legacy = true`"),
