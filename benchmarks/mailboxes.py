@@ -1,9 +1,11 @@
 """How fast mailboxes are provisioned, measured against the limit: hashes a second x cores.
 
-    python benchmarks/mailboxes.py [--mailboxes 10000] [--rows 100000] [--database URL]
+    python benchmarks/mailboxes.py [--mailboxes 10000] [--rows 100000] [--rounds 10] [--database URL]
 
-`--mailboxes` get new passwords (the cost is the hash, and meant to be); `--rows` are a migration
-that brings its hashes. Without `--database` both run on SQLite in a temporary folder; a database
+`--mailboxes` get new passwords (the cost is the hash, and meant to be), in as many files as there are
+rounds. Before and after each file all cores hash, bare: the library of the reference implementation,
+one fixed password, nothing kept. So the limit is measured beside what is held against it, and other
+work on the machine slows both; the median of the rounds counts. Goal: 0.9. `--rows` are a migration that brings its hashes. Without `--database` both run on SQLite in a temporary folder; a database
 that is given must be empty, and keeps what was put into it.
 """
 
@@ -19,8 +21,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
+from statistics import median
+from threading import Thread
 from time import perf_counter
 
+from argon2.low_level import Type, hash_secret
 from sqlalchemy import func, insert, select
 from sqlalchemy.engine import Engine
 from sqlalchemy.orm import Session
@@ -30,20 +35,23 @@ from isp.database import engine, reading, upgrade
 from isp.policy import parse, profile_text
 from isp.shift import Shift
 from isp.tables import Contract, Customer, Plan
-from provisioning.passwords import generate, hash_password
+from provisioning.passwords import ARGON2_KIB, ARGON2_PASSES, generate, hash_password
 from provisioning.runs.imports import import_mailboxes, issue_passwords, read_mailboxes
 from provisioning.runs.mailboxes import add_domain
 from provisioning.tables import Mailbox
 
 TODAY = date(2026, 4, 10)
 PER_CONTRACT = 10
-SAMPLE = 60
+SAMPLE = 40
+PASSWORD, SALT = b"Wm7rTk3vQz9xHd", b"0123456789abcdef"
+GOAL = 0.9
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--mailboxes", type=int, default=10_000)
     parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--database", default="")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -55,12 +63,12 @@ def main() -> None:
         shift = Shift(policy, Day(TODAY, now), "benchmark", Path(folder))
         conclude(opened, shift, (asked.mailboxes + asked.rows) // PER_CONTRACT + 2)
         measured = {
-            **new_passwords(opened, shift, Path(folder), asked.mailboxes),
+            **new_passwords(opened, shift, Path(folder), asked.mailboxes, asked.rounds),
             **migration(opened, shift, Path(folder), asked.rows, asked.mailboxes),
         }
         with Session(reading(opened)) as session:
             stored = session.scalars(select(func.count(Mailbox.id))).one()
-        assert stored == asked.mailboxes + asked.rows, stored
+        assert stored == asked.mailboxes // asked.rounds * asked.rounds + asked.rows, stored
         opened.dispose()
     print(json.dumps(measured, indent=2))
 
@@ -122,32 +130,60 @@ def timed() -> Iterator[Taken]:
     taken.processor = sum(os.times()[:4]) - before
 
 
-def new_passwords(
-    database: Engine, shift: Shift, folder: Path, count: int
-) -> dict[str, float | int]:
-    """Mailboxes with generated passwords; a share of 1.0 is all cores hashing and nothing else.
+def bare(hashes: int, cores: int) -> Taken:
+    """All cores hashing at the policy's cost and nothing else: the limit."""
 
-    The share of the limit sinks when others use the machine, that of the processor does not.
-    """
-    rule, cores = shift.policy.mail.password, len(os.sched_getaffinity(0))
-    hash_password("the library loads", rule.scheme)
-    with timed() as alone:
-        for _ in range(SAMPLE):
-            hash_password(generate(rule), rule.scheme)
-    path = written(folder / "new.csv", count, 0, "")
+    def share(count: int) -> None:
+        for _ in range(count):
+            hash_secret(PASSWORD, SALT, ARGON2_PASSES, ARGON2_KIB, 1, 32, Type.ID)
+
+    threads = [Thread(target=share, args=(hashes // cores,)) for _ in range(cores)]
+    with timed() as taken:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    return Taken(taken.wall / hashes, taken.processor / hashes)
+
+
+def provisioned(database: Engine, shift: Shift, path: Path) -> Taken:
+    """A file of mailboxes without hashes, taken in as `isp mailbox import` does."""
     with timed() as taken:
         with Session(reading(database)) as session:
             rows = read_mailboxes(session, shift, path)
         issued = issue_passwords(shift, rows)
         with Session(database) as session, session.begin():
             import_mailboxes(session, shift, path, issued)
+    return taken
+
+
+def new_passwords(
+    database: Engine, shift: Shift, folder: Path, count: int, rounds: int
+) -> dict[str, float | int | str]:
+    """Mailboxes with generated passwords; a share of 1.0 is all cores hashing and nothing else.
+
+    By the clock on the wall, and by the processor's time, which others do not take away.
+    """
+    cores = len(os.sched_getaffinity(0))
+    size, total = count // rounds, Taken()
+    by_wall, by_processor = [], []
+    limits = [bare(SAMPLE * cores, cores)]
+    for number in range(rounds):
+        taken = provisioned(database, shift, written(folder / "new.csv", size, number * size, ""))
+        limits.append(bare(SAMPLE * cores, cores))
+        before, after = limits[-2:]
+        by_wall.append(size * (before.wall + after.wall) / 2 / taken.wall)
+        by_processor.append(size * (before.processor + after.processor) / 2 / taken.processor)
+        total.wall += taken.wall
     return {
-        "mailboxes": count,
+        "mailboxes": size * rounds,
         "cores": cores,
-        "hashes_per_second_and_core": round(SAMPLE / alone.wall, 1),
-        "seconds": round(taken.wall, 2),
-        "share_of_the_limit": round(count * alone.wall / SAMPLE / cores / taken.wall, 3),
-        "share_of_the_processor": round(count * alone.processor / SAMPLE / taken.processor, 3),
+        "bare_hashes_per_second": round(1 / median(each.wall for each in limits), 1),
+        "seconds": round(total.wall, 2),
+        "share_of_the_limit": round(median(by_wall), 3),
+        "lowest_and_highest_share": f"{min(by_wall):.3f} to {max(by_wall):.3f}",
+        "share_of_the_processor": round(median(by_processor), 3),
+        "goal": GOAL,
     }
 
 
