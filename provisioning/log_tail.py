@@ -31,10 +31,10 @@ def lines_with(
     cannot be read; a rotated file that cannot is left out.
     """
     left = most_bytes
-    for block in _blocks_of_both(log):
+    for read, block in _blocks_of_both(log):
         yield from _hits(block, needles)
-        left -= len(block)
-        if left <= 0 or is_old(block[: block.find(b"\n") + 1 or LONGEST_LINE][:LONGEST_LINE]):
+        left -= read
+        if left <= 0 or is_old(block[:LONGEST_LINE].partition(b"\n")[0]):
             return
 
 
@@ -52,7 +52,7 @@ def _hits(block: bytes, needles: Sequence[bytes]) -> Iterator[bytes]:
         yield block[start : min(found[start], start + LONGEST_LINE)]
 
 
-def _blocks_of_both(log: Path) -> Iterator[bytes]:
+def _blocks_of_both(log: Path) -> Iterator[tuple[int, bytes]]:
     opened = _opened(log)
     try:
         yield from _blocks(opened)
@@ -78,18 +78,18 @@ def _opened(path: Path) -> int:
     return opened
 
 
-def _blocks(opened: int) -> Iterator[bytes]:
-    """Whole lines, the last ones first; lines within a block in their order."""
+def _blocks(opened: int) -> Iterator[tuple[int, bytes]]:
+    """How much was read, and the whole lines in it, the last ones first; in a block in order."""
     end = os.fstat(opened).st_size
     rest = b""  # the end of a line that begins before what has been read
     while end > 0:
         start = max(0, end - BLOCK)
-        read = os.pread(opened, end - start, start) + rest
-        end = start
+        size, end = end - start, start
+        read = os.pread(opened, size, start) + rest
         first_end = read.find(b"\n") + 1 if start else 0
-        if start and first_end in (0, len(read)):
+        if start and not first_end:  # the middle of a line without end
             rest = read[:LONGEST_LINE]
+            yield size, b""
             continue
         rest, whole = read[:first_end][:LONGEST_LINE], read[first_end:]
-        if whole:
-            yield whole
+        yield size, whole

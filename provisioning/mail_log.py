@@ -1,6 +1,7 @@
 """What a line of the mail log says about a mailbox [メールログ]: log-ins, refusals, deliveries.
 
-Dovecot 2.3, Postfix 3.7 and the embedded submission server, under either time stamp of syslog. Every line is hostile: a stranger chooses the names that he logs in with. Lines that
+Dovecot 2.3, Postfix 3.7 and the embedded submission server, under either time stamp of syslog or
+their own. Every line is hostile: a stranger chooses the names that he logs in with. Lines that
 say nothing about who could or could not use a mailbox are None.
 """
 
@@ -66,6 +67,7 @@ _STAMP = (
 )
 _LINE = re.compile(rf"(?:<\d{{1,3}}>)?(?:{_STAMP}) (?P<rest>.*)", re.DOTALL)
 _MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+_OWN = re.compile(r"(?:DEBUG|INFO|WARNING|ERROR) (?P<text>.*)", re.DOTALL)
 _TAGGED = re.compile(
     r"(?:(?P<host>[\w.:-]{0,254}\w) )?(?P<tag>[\w./-]{1,100})(?P<who>\([^)]{0,320}\))?"
     r"(?:<[^>]{0,80}>){0,2}(?:\[\d{1,10}\])?: (?P<text>.*)",
@@ -110,6 +112,9 @@ def event(raw: bytes, now: datetime, zone: tzinfo) -> Event | None:
     if found is None or at is None:
         return None
     rest = found["rest"]
+    own = _OWN.match(rest)
+    if own:
+        return _embedded(own["text"], at)
     tagged = _TAGGED.match(rest)
     if tagged is None:
         return None
@@ -119,6 +124,10 @@ def event(raw: bytes, now: datetime, zone: tzinfo) -> Event | None:
     if tag == "dovecot":
         inner = _TAGGED.match(text)
         return _dovecot(inner["tag"], inner["who"], inner["text"], at) if inner else None
+    stamped = _LINE.match(text)  # systemd puts its stamp before that of the program
+    own = _OWN.match(stamped["rest"]) if stamped else None
+    if own:
+        return _embedded(own["text"], at)
     return _embedded(text, at) or _dovecot(tag, tagged["who"], text, at)
 
 
@@ -319,39 +328,49 @@ def _postfix_delivery(text: str, at: datetime) -> Event | None:
     return Event(at, "delivery", "", what, _clean(detail), names, queue_id=found["queue_id"])
 
 
-# The embedded submission server and its kin (provisioning.event_lines): events by name
+# The embedded submission server and the policy service, in both languages (their EVENTS)
 
-_EMBEDDED = re.compile(
-    r"(?P<queue_id>\w{5,20}): (?P<event>[a-z_]{3,20}): (?P<pairs>(?:[a-z_]+=[^;]{0,4500})?); "
+_OF = r"(?P<client>[0-9A-Fa-f:.]{2,45}): "
+_LOGIN = r"(?P<login>[^\s:]{1,320})"
+_REPLY = r"(?P<reply>.{1,4000})"
+_SENTENCES: Final[tuple[tuple[What, str], ...]] = (
+    ("logged-in", f"{_OF}{_LOGIN} がログインしました"),
+    ("logged-in", f"{_OF}{_LOGIN} has logged in"),
+    ("wrong-password", f"{_OF}{_LOGIN} のパスワードが違います"),
+    ("wrong-password", rf"{_OF}wrong password for {_LOGIN}\.\Z"),
+    ("wrong-password", f"{_OF}登録のないユーザー名でログイン"),
+    ("wrong-password", f"{_OF}a log-in under an unknown name"),
+    ("throttled", f"{_OF}ログインの失敗が続いたため"),
+    ("throttled", f"{_OF}too many failed log-ins"),
+    ("suspended", f"{_OF}{_LOGIN} は送信を停止されています"),
+    ("suspended", f"{_OF}{_LOGIN} is suspended from sending"),
+    ("tls-failed", f"{_OF}TLS を始められませんでした"),
+    ("tls-failed", f"{_OF}no TLS came about"),
+    ("refused", f"{_OF}{_LOGIN} の差出人または宛先を断りました（{_REPLY}）"),
+    ("refused", f"{_OF}sender or recipient of {_LOGIN} refused: {_REPLY}"),
+    ("refused", f"{_OF}{_LOGIN} の送信を断りました（{_REPLY}）"),
+    ("refused", f"{_OF}sending by {_LOGIN} refused: {_REPLY}"),
+    ("accepted", rf"\w{{5,20}}: {_LOGIN} のメールを受け付けました"),
+    ("accepted", rf"\w{{5,20}}: mail of {_LOGIN} accepted, "),
+    ("refused", rf"\w{{5,20}}: {_LOGIN} のメールを受け付けませんでした（{_REPLY}）"),
+    ("refused", rf"\w{{5,20}}: mail of {_LOGIN} not accepted: {_REPLY}"),
 )
-_PAIR = re.compile(r"(?P<key>[a-z_]{1,20})=(?:<(?P<long>[^<>]{0,4000})>|(?P<word>[^\s,<>]{1,320}))")
-_EVENTS: Final[dict[str, What]] = {
-    "logged_in": "logged-in",
-    "wrong_password": "wrong-password",
-    "unknown_login": "wrong-password",
-    "throttled": "throttled",
-    "suspended": "suspended",
-    "refused": "refused",
-    "limited": "sending-limit",
-    "accepted": "accepted",
-    "not_taken": "refused",
-    "no_tls": "tls-failed",
-}
+_EMBEDDED: Final = [(what, re.compile(sentence, re.DOTALL)) for what, sentence in _SENTENCES]
 
 
 def _embedded(text: str, at: datetime) -> Event | None:
-    found = _EMBEDDED.match(text)
-    what = _EVENTS.get(found["event"]) if found else None
-    if found is None or what is None:
-        return None
-    told = {each["key"]: each["long"] or each["word"] for each in _PAIR.finditer(found["pairs"])}
-    reply = told.get("reply") or ""
-    if what == "refused" and reply.startswith("553"):
-        what = "foreign-sender"
-    elif what == "refused" and _LIMIT.search(reply):
-        what = "sending-limit"
-    names = _names(told.get("sasl_username"), told.get("from"), told.get("to"))
-    if what == "foreign-sender":
-        names = _names(told.get("sasl_username"))
-    detail = reply if what != "suspended" else "the password was right"
-    return Event(at, "submission", told.get("client", ""), what, _clean(detail), names, queue_id="")
+    for what, pattern in _EMBEDDED:
+        found = pattern.match(text)
+        if found:
+            told = found.groupdict()
+            reply = told.get("reply") or ""
+            if what == "refused" and reply.startswith("553"):
+                what = "foreign-sender"
+            elif _LIMIT.search(reply):
+                what = "sending-limit"
+            detail = "the password was right" if what == "suspended" else reply
+            return Event(
+                *(at, "submission", told.get("client") or "", what, _clean(detail)),
+                _names(told.get("login")),
+            )
+    return None
