@@ -327,6 +327,14 @@ class SubmissionServer:
         if LOG.isEnabledFor(level):
             LOG.log(level, EVENTS[event][self.language == "en"].format(**values))
 
+    def fault(self, client: str, error: Exception) -> None:
+        """Tell the operator what went wrong: a fault of the machine in its one line."""
+        self.note("fault", logging.ERROR, client=client)
+        if isinstance(error, Fault):
+            LOG.error("%s", error)
+        else:
+            LOG.error("%s", type(error).__name__, exc_info=error)
+
     def _connection(self) -> _Session:
         session = _Session(self)
         self._connections.add(session)
@@ -607,8 +615,7 @@ class _Session(SMTP):
         if isinstance(error, TLSSetupException):
             self._server.note("no_tls", client=self.client)
             return ""  # which nobody hears
-        self._server.note("fault", logging.ERROR, client=self.client)
-        LOG.error("%s", type(error).__name__, exc_info=error)
+        self._server.fault(self.client, error)
         return "451 4.3.0 Something is wrong here: try again later"
 
     def _create_envelope(self) -> Envelope:
@@ -694,7 +701,12 @@ class _Session(SMTP):
             self._goodbye("421 4.7.0 Too many failed log-ins from your address: try again later")
             return
         answer_at = self.loop.time() + server.policy.failure_delay_seconds
-        account, opened_by = (None, "") if held else await server.checked(login, password)
+        try:
+            account, opened_by = (None, "") if held else await server.checked(login, password)
+        except Exception as wrong:  # the database is away: nobody's fault, and nobody's guess
+            server.fault(self.client, wrong)
+            await self.push("454 4.7.0 Log-ins cannot be checked at present: try again later")
+            return
         if account and opened_by and account.may_send:
             server.throttle.succeeded(login, origin)
             server.note("logged_in", client=self.client, login=account.address)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import resource
@@ -11,6 +12,7 @@ import ssl
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -31,8 +33,11 @@ from submission import (
     plain,
 )
 
+from isp.errors import Fault
 from isp.policy import Smtpd
-from provisioning.smtpd import Route, SubmissionServer
+from provisioning.sending import SendingLimits
+from provisioning.smtpd import Account, Route, SubmissionServer
+from provisioning.tally import Tally
 
 # What comes in clear before TLS
 
@@ -416,10 +421,103 @@ def test_a_full_disk_is_told_and_leaves_nothing(
         assert wire.reply().startswith("250")
 
 
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system with room for a few messages."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", place], check=True)
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", place], check=True)
+
+
+def test_a_disk_without_room_takes_no_message_and_then_takes_them_again(
+    serve: Open, trusted: ssl.SSLContext, small_disk: Path
+) -> None:
+    server = serve(maildir=str(small_disk / "mail"))
+    server.sent = Tally(SendingLimits(2, 2), None, Clock().now)
+    with Wire(server.port) as wire:
+        wire.secure(trusted)
+        wire.log_in()
+        filling = small_disk / "filling"
+        with contextlib.suppress(OSError), filling.open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4_096))
+        wire.begin("jiro@example.jp", "saburo@example.jp")
+        wire.send(MESSAGE + b".\r\n")
+        assert wire.reply() == "452 4.3.1 The disk is full"
+        assert not everything(small_disk / "mail")
+        filling.unlink()
+        wire.begin("jiro@example.jp", "saburo@example.jp")
+        wire.send(MESSAGE + b".\r\n")
+        assert wire.reply().startswith("250"), "what was refused did not count"
+    assert len(everything(small_disk / "mail")) == 2
+
+
+def test_half_a_message_does_not_count(serve: Open, trusted: ssl.SSLContext) -> None:
+    server = serve()
+    server.sent = Tally(SendingLimits(1, 1), None, Clock().now)
+    for _ in range(2):
+        with Wire(server.port) as wire:
+            wire.secure(trusted)
+            wire.log_in()
+            wire.begin()
+            wire.send(MESSAGE)
+    with Wire(server.port) as wire:
+        wire.secure(trusted)
+        wire.log_in()
+        wire.begin()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "RCPT TO:<太郎@example.jp>".encode(),
+        "RCPT TO:<jiro@例え.jp>".encode(),
+        b"RCPT TO:<ji\xffro@example.jp>",
+        b"RCPT TO:<jiro\0@example.jp>",
+        b"RCPT TO:<jiro@example.jp\0>",
+        b"RCPT TO:<jiro@example.jp\rBcc: evil@example.com>",
+        b"\0RCPT TO:<jiro@example.jp>",
+        "RCPT TO:<ｊｉｒｏ@example.jp>".encode(),
+    ],
+)
+def test_all_04_addresses_that_are_not_ascii_or_carry_control_characters(
+    serve: Open, trusted: ssl.SSLContext, line: bytes
+) -> None:
+    with Wire(serve().port) as wire:
+        wire.secure(trusted)
+        wire.log_in()
+        assert wire.say("MAIL FROM:<taro@example.jp>").startswith("250")
+        reply = wire.say(line)
+        assert reply[:1] == "5" and reply.isascii()
+        assert wire.say("DATA").startswith("503"), "nobody was named"
+        assert wire.say("RCPT TO:<jiro@example.jp>").startswith("250")
+
+
+@pytest.mark.parametrize(
+    "login", ["taro@example.jp\0", "\0taro@example.jp", "太郎@example.jp", "ＴＡＲＯ@example.jp"]
+)
+def test_names_that_only_look_like_a_mailbox_open_none(
+    serve: Open, trusted: ssl.SSLContext, login: str
+) -> None:
+    with Wire(serve().port) as wire:
+        wire.secure(trusted)
+        assert wire.log_in(login).startswith(("535 5.7.8", "501 5.5.2"))
+        assert wire.say("MAIL FROM:<taro@example.jp>").startswith("530")
+
+
 class Broken(Mailboxes):
     """Mailboxes in a database that is away for a moment."""
 
     away = False
+
+    def account(self, login: str) -> Account | None:
+        if self.away:
+            raise Fault("database: it is away; check database.url and the server")
+        return super().account(login)
 
     def route(self, address: str) -> Route | None:
         if self.away:
@@ -435,14 +533,23 @@ def test_a_directory_that_fails_is_tried_later(
     with SubmissionServer(mailboxes, policy, tls, "smtp.example.jp", "ja", Clock()) as server:
         with Wire(server.port) as wire:
             wire.secure(trusted)
-            wire.log_in()
+            mailboxes.away = True
+            for _ in range(2 * policy.failures_before_throttle):
+                reply = wire.log_in()
+                assert reply == "454 4.7.0 Log-ins cannot be checked at present: try again later"
+            mailboxes.away = False
+            assert wire.log_in().startswith("235"), "nobody has guessed"
+            later = "451 4.3.0 Something is wrong here: try again later"
+            mailboxes.away = True
+            assert wire.say("MAIL FROM:<taro@example.jp>") == later
+            mailboxes.away = False
             wire.say("MAIL FROM:<taro@example.jp>")
             mailboxes.away = True
-            reply = wire.say("RCPT TO:<taro@example.jp>")
-            assert reply == "451 4.3.0 Something is wrong here: try again later"
+            assert wire.say("RCPT TO:<taro@example.jp>") == later
             mailboxes.away = False
             assert wire.say("RCPT TO:<taro@example.jp>").startswith("250")
-    assert "database is locked" in caplog.text
+    assert "database is locked" in caplog.text and "database: it is away" in caplog.text
+    assert PASSWORD not in caplog.text
 
 
 # Noise
