@@ -195,7 +195,7 @@ def render(
         begin(app.engine, app.path(app.policy.platform.feed))
     else:
         files[kept.name] = f"{password}\n"
-    written = write_rendered(folder, files, OWN, private={kept.name})
+    written = write_rendered(folder, files, own=OWN, private={kept.name})
     note(f"{folder / 'README.txt'} says how to install it")
     app.show({"folder": str(folder), "files": written})
 

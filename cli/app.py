@@ -52,6 +52,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "alias": ("cli.alias", "Further addresses of mailboxes."),
     "app-password": ("cli.app_password", "Passwords of mailboxes for single devices."),
     "access": ("cli.access", "Connection accounts (PPPoE) of contracts."),
+    "web-space": ("cli.web_space", "Web pages of members: one space per contract."),
     "guide": ("cli.guide", "Setup guides for mail programs and for the connection."),
     "autoconfig": ("cli.autoconfig", "Settings that mail programs fetch by themselves."),
     "serve": ("cli.serve", "Settings and guides by HTTP."),

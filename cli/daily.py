@@ -244,6 +244,13 @@ def reconcile_mailboxes(app: App) -> Done:
         return Done(reconcile(session, app.shift).acts.total())
 
 
+def keep_web_spaces(app: App) -> Done:
+    """Folders of web spaces follow their spaces; what is removed goes to the archive."""
+    from provisioning.runs.web_space import keep_folders
+
+    return Done(keep_folders(app.reading, app.shift))
+
+
 def advance_dkim(app: App) -> Done:
     """Keys that sign the domains' mail change over days."""
     from provisioning.runs.domains import advance_keys
@@ -295,6 +302,7 @@ STEPS = (
     Step("transfer-file", export_transfers),
     Step("card-file", export_cards),
     Step("mailboxes", reconcile_mailboxes),
+    Step("web-space", keep_web_spaces),
     Step("dkim", advance_dkim),
     Step("outbox", deliver),
 )

@@ -12,29 +12,38 @@ from isp.errors import Refused
 def write_rendered(
     folder: Path,
     files: Mapping[str, str],
-    own: Collection[str] = frozenset(),
-    private: Collection[str] = frozenset(),
+    *,
+    own: Collection[str] = (),
+    private: Collection[str] = (),
+    mode: int = 0o640,
 ) -> list[str]:
-    """Write the files, mode 0640 or `private` 0600, and name those written.
+    """Write the files with their mode, `private` ones 0600, and name those written.
 
-    Files in `own` are the operator's once they exist. Each takes the place of the old one in one step, so that a server never reads half a file.
+    Files in `own` are the operator's once they exist. Each takes the place of the old one in one
+    step, so that a server never reads half a file.
     """
     written = []
     try:
-        folder.mkdir(mode=0o750, parents=True, exist_ok=True)
         for name, text in files.items():
             file = folder / name
             if name in own and file.exists():
                 continue
-            file.parent.mkdir(mode=0o750, exist_ok=True)
+            _make(file.parent, mode | 0o110 | (mode & 0o004) >> 2)
             part = file.with_name(f".{file.name}.part")
             part.unlink(missing_ok=True)
-            mode = 0o600 if name in private else 0o640
-            opened = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+            opened = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with open(opened, "w", encoding="utf-8") as out:
+                os.fchmod(opened, 0o600 if name in private else mode)
                 out.write(text)
             part.replace(file)
             written.append(name)
     except OSError as wrong:
         raise Refused("o", f"cannot write {wrong.filename or folder}: {wrong.strerror}") from None
     return written
+
+
+def _make(folder: Path, mode: int) -> None:
+    """A folder with this mode, whatever the process' mask; one that is there stays as it is."""
+    if not folder.is_dir():
+        folder.mkdir(parents=True)
+        folder.chmod(mode)

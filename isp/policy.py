@@ -237,6 +237,22 @@ class Platform(Section, frozen=True, kw_only=True):
     ] = ""
 
 
+class WebSpaces(Section, frozen=True, kw_only=True):
+    """Members' web pages (ISP-20), served by nginx at NAME.HOST; without a host there are none."""
+
+    host: Annotated[str, Meta(max_length=200, pattern=r"^(([a-z0-9-]{1,63}\.)+[a-z0-9-]{2,63})?\Z")]
+    root: Text = "web"
+    quota_mb: Annotated[int, Meta(ge=1, le=1_000_000)] = 100
+    removal_grace_days: Days = 30
+    archive: Text = "web-archive"
+    archive_days: Days = 90
+    group: Annotated[str, Meta(min_length=1, max_length=32, pattern=r"^[a-z_][a-z0-9_-]*\Z")] = (
+        "www-data"
+    )
+    certificate: Optional = ""
+    certificate_key: Optional = ""
+
+
 class Outbox(Section, frozen=True, kw_only=True):
     """Where notices leave by SMTP; with an empty host they wait in the outbox."""
 
@@ -272,6 +288,7 @@ class Policy(Section, frozen=True, kw_only=True):
     smtpd: Smtpd = Smtpd()
     platform: Platform = Platform()
     web: Web = Web()
+    web_space: WebSpaces
     outbox: Outbox
     files: Files = Files()
 

@@ -15,12 +15,12 @@ VALID_FROM = datetime(2000, 1, 1, tzinfo=UTC)
 VALID_UNTIL = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 
 
-def self_signed(directory: Path, hostname: str) -> tuple[Path, Path]:
+def self_signed(directory: Path, hostname: str, name: str = "smtpd") -> tuple[Path, Path]:
     """A certificate that nobody vouches for, for trying things out; made once, then kept.
 
     Paths of certificate and key (PEM); the key is readable for its owner only.
     """
-    certificate, key = directory / "smtpd.crt", directory / "smtpd.key"
+    certificate, key = directory / f"{name}.crt", directory / f"{name}.key"
     if not (certificate.exists() and key.exists()):
         directory.mkdir(parents=True, exist_ok=True)
         made, secret = _made_certificate(hostname)

@@ -15,6 +15,7 @@ from isp.tables import Contract, Journal, Plan
 from provisioning.addresses import mail_address, mail_domain, outside_address
 from provisioning.passwords import check_hash
 from provisioning.runs.domains import public_half
+from provisioning.runs.web_space import problems_of_web_space
 from provisioning.tables import (
     DEAD,
     AccessAccount,
@@ -45,6 +46,7 @@ def problems(session: Session, shift: Shift) -> Iterator[Problem]:
     yield from _beyond_plan(session)
     yield from _routes(session)
     yield from _access_accounts(session, shift)
+    yield from problems_of_web_space(session, shift)
     yield from _untold(session)
 
 

@@ -1,4 +1,4 @@
-"""Mailboxes and connection accounts follow their contracts [夜間の突合], asked anew every night."""
+"""Mailboxes, connections and web spaces follow their contracts [夜間の突合], asked every night."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from isp.journal import kept
 from isp.shift import Shift
 from isp.tables import Contract, Journal
+from provisioning.runs.web_space import reconcile_spaces
 from provisioning.tables import DEAD, AccessAccount, AppPassword, Mailbox
 from provisioning.wanted import (
     SUSPENDED_REASON,
@@ -52,7 +53,8 @@ def reconcile(session: Session, shift: Shift) -> Night:
     good.
     """
     night = _reconcile_mailboxes(session, shift)
-    return Night(night.acts + _reconcile_access(session, shift), night.barred)
+    others = _reconcile_access(session, shift) + reconcile_spaces(session, shift)
+    return Night(night.acts + others, night.barred)
 
 
 def _reconcile_mailboxes(session: Session, shift: Shift) -> Night:
