@@ -132,6 +132,28 @@ def drawn(app: App, address: str, client: str, number: int, file: Path | None) -
     app.show({**told, "file": str(file)} if file else {**told, "figure": svg})
 
 
+@guide.command("send")
+@click.argument("address")
+@click.option("--client", required=True, metavar="KEY", help="See `isp guide list`.")
+@click.option("--to", metavar="MAIL", help="Another address [the member's registered one].")
+@pass_app
+def send(app: App, address: str, client: str, to: str | None) -> None:
+    """Mail a guide to the member, as text and PDF, in the member's language.
+
+    It goes out with the next notices (`isp outbox send`). Each sending stands in the journal.
+
+    \b
+    Examples:
+      isp guide send taro@example.jp --client thunderbird
+      isp guide send K00000001 --client router --to taro@example.com
+    """
+    from provisioning.runs.guides import send_guide
+
+    with app.transaction() as session:
+        answer = send_guide(session, app.shift, address, client, to)
+    app.show(answer)
+
+
 def _form_of(file: Path | None) -> Form:
     """By the file's name; without one, text for the terminal."""
     forms: dict[str, Form] = {".pdf": "pdf", ".html": "html", ".json": "json"}

@@ -44,6 +44,7 @@ _OWN: Final[Mapping[str, frozenset[str]]] = {
         "mandate-needed": "",
         "payment-received": "invoice_number month amount paid_on balance",
         "mailbox-password-reissued": "contract_number address",
+        "setup-guide": "contract_number title guide",
         "move-impossible": "contract_number postal_code address early_fee installation total "
         "cheapest_day cheapest_total",
         "moved": "contract_number postal_code address moved_on",
@@ -52,7 +53,8 @@ _OWN: Final[Mapping[str, frozenset[str]]] = {
 }
 KINDS: Final[Mapping[str, frozenset[str]]] = {kind: COMMON | own for kind, own in _OWN.items()}
 """The values that each kind of notice needs: days as `date`, months as `Month`, amounts as whole
-yen; `changed` names the changed fields; `retry_on` is None where an invoice to pay follows."""
+yen; `changed` names the changed fields, `guide` has the lines of a setup guide; `retry_on` is None where
+an invoice to pay follows."""
 
 _MESSAGE_ID: Final = re.compile(r"<[!-;=?-~]+@[!-;=?-~]+>", re.ASCII)
 _WIRE: Final = SMTP.clone(cte_type="7bit")

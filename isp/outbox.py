@@ -28,12 +28,14 @@ def post(
     values: Mapping[str, object],
     *,
     due_on: date | None = None,
+    recipient: str | None = None,
     attachments: tuple[tuple[str, bytes, str], ...] = (),
 ) -> bool:
     """Put a notice to `customer` into the outbox; false where this one is there already (ALL-02).
 
     `key` tells notices of one kind apart, e.g. `K00000012/2028-04`; `attachments` are
     (file name, bytes, media type). Operator, desk and the customer's name come by themselves.
+    It goes to the customer's own mail address, unless another `recipient` is given.
     """
     from isp.notices import notice
 
@@ -53,14 +55,14 @@ def post(
             message_id=identity,
             kind=kind,
             subject=customer.number,
-            recipient=customer.email,
+            recipient=recipient or customer.email,
             due_on=due_on or shift.day.today,
             message=notice(
                 kind,
                 customer.language,
                 {**common, **values},
                 sender=policy.outbox.sender,
-                recipient=customer.email,
+                recipient=recipient or customer.email,
                 message_id=identity,
                 date=shift.day.now,
                 attachments=attachments,

@@ -80,6 +80,8 @@ VALUES: dict[str, object] = {
     "moved_on": date(2026, 8, 1),
     "changed_on": date(2026, 8, 2),
     "changed": ("address", "phone"),
+    "title": "Thunderbird",
+    "guide": ("Steps", "", "1. [File]", "   imap.example.jp"),
 }
 every_notice = pytest.mark.parametrize(
     ("kind", "language"), [(kind, language) for kind in sorted(KINDS) for language in LANGUAGES]
