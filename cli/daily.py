@@ -237,11 +237,25 @@ def hand_out_once(
 
 
 def reconcile_mailboxes(app: App) -> Done:
-    """Mailboxes and connection accounts follow their contracts."""
+    """Mailboxes, connection accounts and web spaces follow their contracts."""
+    from cli.sessions import end_later
     from provisioning.runs.nightly import reconcile
 
     with app.transaction() as session:
-        return Done(reconcile(session, app.shift).acts.total())
+        night = reconcile(session, app.shift)
+        end_later(session, app, night.barred)
+    return Done(night.acts.total())
+
+
+def reconcile_platform(app: App) -> Done:
+    """Sessions of the barred end, and Maildirs follow their mailboxes."""
+    from cli.reconciling import bring_in_line
+
+    outcome = bring_in_line(app)
+    if outcome.problems:
+        told = "`isp mail-platform reconcile --dry-run` tells them"
+        note(f"mail-platform: {len(outcome.problems)} problem(s); {told}")
+    return Done(len(outcome.actions), 0, outcome.failed)
 
 
 def keep_web_spaces(app: App) -> Done:
@@ -302,6 +316,7 @@ STEPS = (
     Step("transfer-file", export_transfers),
     Step("card-file", export_cards),
     Step("mailboxes", reconcile_mailboxes),
+    Step("mail-platform", reconcile_platform),
     Step("web-space", keep_web_spaces),
     Step("dkim", advance_dkim),
     Step("outbox", deliver),
@@ -314,9 +329,9 @@ def daily(app: App) -> None:
     """Do everything that is due on the business date, each thing once, however often it is run.
 
     Ends contracts, records renewals, sends renewal notices, bills the month that has ended, tells
-    members, writes the bank's and the card company's file, brings mailboxes in line, changes
-    signing keys, sends the outbox. What fails for one member is parked with its reason and tried
-    again the next day.
+    members, writes the bank's and the card company's file, brings mailboxes and their Maildirs in
+    line, changes signing keys, sends the outbox. What fails for one member is parked with its
+    reason and tried again the next day.
 
     \b
     Example (cron):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import secrets
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from cli.app import App, note, pass_app
+from cli.parameters import DAY
+from isp.errors import Fault
 
 if TYPE_CHECKING:
     from provisioning.platform import Feed, Postgresql
@@ -77,6 +80,100 @@ def render(app: App, folder: Path, values: tuple[str, ...]) -> None:
     )
     note(f"{folder / 'README.md'} says how to install them")
     app.show({"folder": str(folder), "files": written})
+
+
+@mail_platform.command("reconcile")
+@click.option("--dry-run", is_flag=True, help="Tell what would be done, and do nothing.")
+@pass_app
+def reconcile(app: App, dry_run: bool) -> None:
+    """Bring feed, sessions and Maildirs in line with the mailboxes; `isp daily` does it, too.
+
+    Missing Maildirs are made, those of removed mailboxes go to the archive, old archives are
+    forgotten. A Maildir that no mailbox has is told and left as it is.
+
+    \b
+    Example:
+      isp mail-platform reconcile --dry-run
+    """
+    from cli.reconciling import bring_in_line
+
+    outcome = bring_in_line(app, dry_run=dry_run)
+    app.show(
+        {
+            "date": app.day.today,
+            "dry_run": dry_run,
+            "actions": outcome.actions,
+            "problems": outcome.problems,
+        }
+    )
+    if outcome.failed:
+        raise Fault(f"mail-platform: {outcome.failed} could not be done; see the problems")
+
+
+@mail_platform.command("archives")
+@click.argument("address", required=False)
+@pass_app
+def archives(app: App, address: str | None) -> None:
+    """List the archives of removed mailboxes, or of one.
+
+    \b
+    Example:
+      isp mail-platform archives taro@example.jp
+    """
+    from provisioning.addresses import mail_address
+    from provisioning.runs.maildirs import archives_kept
+
+    wanted = None if address is None else mail_address(address, role_names=True)
+    app.show(
+        [
+            {
+                "address": str(kept.archive.address),
+                "archived_on": kept.archive.archived_on,
+                "forgotten_on": kept.archive.kept_until(app.policy.platform.archive_days),
+                "bytes": kept.bytes,
+                "archive": kept.archive.name,
+            }
+            for kept in archives_kept(app.shift, wanted.domain if wanted else None)
+            if wanted in (None, kept.archive.address)
+        ]
+    )
+
+
+@mail_platform.command("restore")
+@click.argument("address")
+@click.option(
+    "--into", metavar="ADDRESS", help="Another mailbox of the member, where ADDRESS is removed."
+)
+@click.option("--on", "archived_on", type=DAY, help="The day it was archived on [the latest].")
+@pass_app
+def restore(app: App, address: str, into: str | None, archived_on: date | None) -> None:
+    """Bring mail back from the archive, as a folder of its own beside what is in the mailbox.
+
+    A removed address never comes back: its mail goes into another mailbox of the same member.
+
+    \b
+    Example:
+      isp mail-platform restore taro@example.jp --into jiro@example.jp
+    """
+    from isp.database import job_lock
+    from provisioning.runs.maildirs import restore
+
+    with job_lock(app.engine, "mail-platform"):
+        done = restore(app.transaction, app.shift, address, into, archived_on)
+    if done.bytes > done.quota_mb * 2**20:
+        note(
+            f"{done.into} holds more than its {done.quota_mb} MB now: no mail gets in until it is less"
+        )
+    app.show(
+        {
+            "address": str(done.archive.address),
+            "archive": done.archive.name,
+            "into": str(done.into),
+            "folder": done.folder,
+            "messages": done.messages,
+            "bytes": done.bytes,
+        }
+    )
 
 
 def _source(app: App) -> Postgresql | Feed:
