@@ -67,14 +67,21 @@ def serve_ours(folder: Path) -> None:
     from isp.calendar import TOKYO
     from isp.policy import Smtpd
     from provisioning.certificate import self_signed, tls_context
+    from provisioning.sending import SendingLimits
     from provisioning.smtpd import SubmissionServer
+    from provisioning.tally import Tally
 
     policy = Smtpd(port=0, maildir=str(folder / "mail"), connections_per_client=200)
     tls = tls_context(*self_signed(folder, "smtp.example.jp"))
-    server = SubmissionServer(
-        Mailboxes(), policy, tls, "smtp.example.jp", "en", lambda: datetime.now(TOKYO)
-    )
-    server.run(lambda: print(server.port, flush=True))
+
+    def clock() -> datetime:
+        return datetime.now(TOKYO)
+
+    with Tally(SendingLimits(10**9, 10**9), folder / "smtpd.sent", clock()) as sent:
+        server = SubmissionServer(
+            Mailboxes(), policy, tls, "smtp.example.jp", "en", clock, sent=sent
+        )
+        server.run(lambda: print(server.port, flush=True))
 
 
 class Bare:
