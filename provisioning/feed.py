@@ -67,6 +67,8 @@ def _refresh(office: Path, feed: Path, views: Mapping[str, tuple[str, ...]]) -> 
     try:
         with closing(sqlite3.connect(feed, timeout=10, isolation_level=None)) as connection:
             connection.execute("PRAGMA synchronous = FULL")
+            # Readers are shut out while the commit is written, not while the rows are gathered.
+            connection.execute("PRAGMA cache_spill = OFF")
             connection.execute("ATTACH ? AS office", (source,))
             connection.execute("BEGIN")
             stale = [view for view in views if _differs(connection, view)]

@@ -47,6 +47,10 @@ _MAPS: Final = {
         "check_recipient_access: addresses that take no mail now.",
         "SELECT '550 5.2.1 This mailbox takes no mail now' FROM mail_refused WHERE address = '%s'",
     ),
+    "alive": (
+        "check_helo_access: finds nothing, and fails when the database is away.",
+        "SELECT name FROM mail_domain WHERE name = '' AND '%s' = ''",
+    ),
 }
 _PATH: Final = re.compile(r"/[A-Za-z0-9._/+@-]{0,200}")
 _WORD: Final = re.compile(r"[A-Za-z0-9._:*\[\]-]{1,200}")

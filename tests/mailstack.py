@@ -39,6 +39,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Self
 
@@ -96,8 +97,11 @@ class MailStack:
         """Write the configuration by the command, and install it as its README says."""
         folder = self.home / "render"
         folder.mkdir(exist_ok=True)
-        for role in ("isp_mail", "isp_radius"):
-            (folder / f"{role}.password").write_text(ROLE_PASSWORD)
+        on_postgresql = not self.office.database_url.startswith("sqlite")
+        if on_postgresql:
+            for role in ("isp_mail", "isp_radius"):
+                (folder / f"{role}.password").touch(mode=0o600)
+                (folder / f"{role}.password").write_text(ROLE_PASSWORD)
         places = {
             "postfix": self.postfix,
             "dovecot": self.dovecot,
@@ -117,10 +121,10 @@ class MailStack:
             self._install(file, self.postfix, group, mode)
         for file in (folder / "dovecot").iterdir():
             self._install(file, self.dovecot, "root", "0644" if file.suffix == ".conf" else "0600")
-        if self.office.database_url.startswith("sqlite"):
-            shutil.chown(self.home / "feed" / "mail.db", "root", "postfix")
-        else:
+        if on_postgresql:
             self._make_roles(folder / "database.sql")
+        else:
+            shutil.chown(self.home / "feed" / "mail.db", "root", "postfix")
 
     def _install(self, file: Path, folder: Path, group: str, mode: str) -> None:
         self.run("install", "-D", "-g", group, "-m", mode, file, folder / file.name)
@@ -349,12 +353,12 @@ def set_knobs(config: Path, knobs: dict[str, str | int]) -> None:
 def module_office(
     kind: str, folder: Path, sqlite_template: Path, cluster: postgresql.Cluster, template: str
 ) -> Iterator[office.Office]:
-    """An office that many tests share, on a database of this kind, from the session's templates."""
+    """An office that many tests share, on "sqlite" or "postgresql", from the session's templates."""
     if kind == "sqlite":
         shutil.copy(sqlite_template, folder / "isp.db")
         yield office.Office(folder, f"sqlite:///{folder / 'isp.db'}")
         return
-    name = f"isp_{folder.name}_{os.getpid()}_{random.randrange(10**6)}".lower().replace("-", "_")
+    name = f"isp_mail_{os.getpid()}_{random.randrange(10**9)}"
     cluster.create(name, template)
     try:
         yield office.Office(folder, cluster.url(name))
@@ -437,7 +441,7 @@ def _certificate(folder: Path) -> tuple[tuple[Path, Path], ssl.SSLContext]:
 
     def made(name: str, issuer: str, signs: bool, by: ec.EllipticCurvePrivateKey | None) -> Path:
         key = ec.generate_private_key(ec.SECP256R1())
-        names = [x509.DNSName("localhost"), x509.DNSName("smtp.example.jp")]
+        names = [x509.DNSName("localhost"), x509.IPAddress(IPv4Address("127.0.0.1"))]
         now = datetime.now(UTC)
         certificate = (
             x509.CertificateBuilder()
