@@ -2,7 +2,7 @@
 
 Questions are answered from memory; each message taken is one small write without an fsync (WAL,
 `synchronous = NORMAL`), so that a killed server forgets nothing and a power cut a few seconds.
-Why: docs/decisions/0041.
+Why: docs/decisions/0045.
 """
 
 from __future__ import annotations
