@@ -40,6 +40,7 @@ Kind = Literal[
     "full",
     "almost-full",
     "bare-name",
+    "unknown-name",
     "wrong-password",
     "guessed",
     "app-password-expired",
@@ -148,13 +149,22 @@ def _full(facts: Facts) -> list[Cause]:
 
 
 def _bare_name(facts: Facts) -> list[Cause]:
-    """The local part without its domain: known as unknown to every server."""
-    bare = [each for each in facts.recent("wrong-password") if _is_bare(each)]
-    if not bare:
-        return []
-    return [
-        Cause("bare-name", {"address": facts.address, "client": bare[0].client, "at": bare[0].at})
-    ]
+    """The local part without its domain, which is unknown to every server; or any unknown name.
+
+    The embedded server does not tell unknown names, since now and then one is a password.
+    """
+    found: list[Cause] = []
+    tried = [each for each in facts.recent("wrong-password") if not _mended(each, facts)]
+    kinds: tuple[tuple[Kind, Callable[[Event], bool]], ...] = (
+        ("bare-name", _is_bare),
+        ("unknown-name", lambda each: not each.names),
+    )
+    for kind, is_so in kinds:
+        last = next(filter(is_so, tried), None)
+        if last:
+            values = {"address": facts.address, "client": last.client, "at": last.at}
+            found.append(Cause(kind, values))
+    return found
 
 
 def _is_bare(each: Event) -> bool:
@@ -365,6 +375,16 @@ SENTENCES: Final[Mapping[Kind, Mapping[Language, tuple[str, str]]]] = {
             "enter the whole address {address} as the user name",
         ),
     },
+    "unknown-name": {
+        "ja": (
+            "{client} から登録のないユーザー名でログインしようとしています（{at}）",
+            "ユーザー名をメールアドレス全体 {address} に直してください",
+        ),
+        "en": (
+            "a user name that does not exist was tried from {client} ({at})",
+            "enter the whole address {address} as the user name",
+        ),
+    },
     "wrong-password": {
         "ja": (
             "{since} から {client} の{protocol}でパスワードが {times} 回拒否されました。"
@@ -519,11 +539,12 @@ SENTENCES: Final[Mapping[Kind, Mapping[Language, tuple[str, str]]]] = {
     "nothing-seen": {
         "ja": (
             "このメールボックスへの接続は記録にありません",
-            "サーバー名とポートの誤りか、通信の遮断が考えられます。正しい設定: {servers}",
+            "サーバー名・ポート・ユーザー名の誤りか、通信の遮断が考えられます。正しい設定: {servers}",
         ),
         "en": (
             "nobody has tried to use this mailbox",
-            "server name or port are wrong, or the network blocks it; right are: {servers}",
+            "server name, port or user name are wrong, or the network blocks it; "
+            "right are: {servers}",
         ),
     },
     "well": {

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +20,8 @@ from provisioning.mailbox_size import used_mb
 from provisioning.queries import mailbox_named
 from provisioning.runs.proof import directions_of, proved_between
 from provisioning.tables import Alias, AppPassword, Forward, Mailbox
+
+IsOld = Callable[[bytes], bool]
 
 LOOKED_BACK: Final = timedelta(days=14)
 ENOUGH: Final = 100
@@ -186,7 +189,7 @@ def seen_in(shift: Shift, addresses: list[str], zone: tzinfo) -> list[Event] | N
     names = frozenset([*addresses, addresses[0].rpartition("@")[0]])
     try:
         named = _named(log, names, is_old, now, zone)
-        others = _nameless(log, named, is_old, now, zone)
+        others = _nameless(log, names, named, is_old, now, zone)
     except OSError:
         return None
     return sorted({*named, *others}, key=lambda each: each.at, reverse=True)
@@ -202,7 +205,7 @@ def _needles(names: Iterable[str]) -> list[bytes]:
 
 
 def _named(
-    log: Path, names: frozenset[str], is_old: Any, now: datetime, zone: tzinfo
+    log: Path, names: frozenset[str], is_old: IsOld, now: datetime, zone: tzinfo
 ) -> list[Event]:
     found: list[Event] = []
     good = False
@@ -220,7 +223,12 @@ def _named(
 
 
 def _nameless(
-    log: Path, named: list[Event], is_old: Any, now: datetime, zone: tzinfo
+    log: Path,
+    own: frozenset[str],
+    named: list[Event],
+    is_old: IsOld,
+    now: datetime,
+    zone: tzinfo,
 ) -> list[Event]:
     """TLS that failed before any name was told, and deliveries that know the message only."""
     clients = list(dict.fromkeys(each.client for each in named if each.client))[:MOST_CLIENTS]
@@ -236,7 +244,10 @@ def _nameless(
         each = event(line, now, zone)
         if each is None or now - each.at > LOOKED_BACK:
             continue
-        if (not each.names and each.client in clients) or each.queue_id in queued:
+        if each.queue_id in queued and not each.names & own:
+            # What is full is the mailbox that it was sent to.
+            found.append(replace(each, what="bounced") if each.what == "mailbox-full" else each)
+        elif not each.names and each.client in clients:
             found.append(each)
         if len(found) >= ENOUGH:
             break

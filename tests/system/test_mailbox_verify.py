@@ -15,7 +15,7 @@ import postgresql
 import pytest
 import town
 from authority import Authority
-from mailstack import MailStack, module_office
+from mailstack import MailStack, module_office, set_knobs
 from office import Answer, Office
 
 from isp.calendar import TOKYO
@@ -178,6 +178,23 @@ def test_what_the_table_shows_names_each_step(post: Post) -> None:
     )
     assert shown.exit_code == table.exit_code == 0
     assert [line.split()[0] for line in table.stdout.splitlines()] == ["name", *ALL_STEPS]
+
+
+def test_without_imap_the_message_is_fetched_and_deleted_by_pop3(post: Post) -> None:
+    """What is published for IMAP leads nowhere, as after a typing error in isp.toml."""
+    config, written = post.office.config, post.office.config.read_text("utf-8")
+    set_knobs(config, {"mail.imap__port": 9})
+    try:
+        answer = post.verify(TARO)
+    finally:
+        config.write_text(written, "utf-8")
+    steps = steps_of(answer)
+    assert failed(answer) == {
+        *("imap-connect", "imap-log-in", "arrival", "imap-fetch", "imap-wrong-password"),
+        *("published-imap", "revoked-password"),
+    }
+    assert steps["message-removed"]["detail"] == "by POP3"
+    assert post.stack.delivered(TARO) == []
 
 
 def test_a_password_taken_back_in_the_middle_is_a_failed_step(
