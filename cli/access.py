@@ -108,10 +108,10 @@ def why(app: App, name: str, last: int) -> None:
         answer = access_state(session, app.shift, name)
     log = app.policy.platform.radius_log
     if log:
-        from provisioning.radius_log import logins, tail
+        from provisioning.radius_log import logins
 
-        found = logins(tail(app.path(log)), answer["connection_id"])
-        answer["logins"] = [_login_json(each, app.policy.language) for each in found[-last:]]
+        found = logins(app.path(log), answer["connection_id"], last)
+        answer["logins"] = [_login_json(each, app.policy.language) for each in found]
     else:
         note("platform.radius_log is empty: no log-ins are known here")
     app.show(answer)

@@ -26,11 +26,12 @@ from provisioning.tables import (
     Domain,
     Forward,
     Mailbox,
+    WebSpace,
 )
 from provisioning.wanted import Status, removal_day
 
 AT_ONCE = 10_000
-TABLES = (Domain, DkimKey, Mailbox, Alias, Forward, CatchAll, AppPassword, AccessAccount)
+TABLES = (Domain, DkimKey, Mailbox, Alias, Forward, CatchAll, AppPassword, AccessAccount, WebSpace)
 
 
 def checked(session: Session) -> int:

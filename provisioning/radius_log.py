@@ -6,13 +6,14 @@ Every name in it was typed by a stranger, so that only lines of exactly the know
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import Final, Literal
 
 from isp.errors import Fault
+from provisioning.log_tail import lines_with
 
 Why = Literal[
     "",
@@ -36,8 +37,6 @@ _WHY: Final[dict[str, Why]] = {
     "no PAP": "no-pap",
     "no connection ID": "no-connection-id",
 }
-TAIL_BYTES: Final = 32 * 1024 * 1024
-"""So much of the log is looked through, from its end: some 300,000 log-ins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,46 +51,45 @@ class Login:
     station: str
 
 
-def logins(lines: Iterable[str], connection_id: str) -> list[Login]:
-    """The log-ins under this connection ID, or under its first part with another realm or none."""
-    found = []
+def logins(log: Path, connection_id: str, last: int) -> list[Login]:
+    """The last log-ins under this connection ID, or its first part with another realm or none.
+
+    Oldest first; the log is searched from its end, with the one that was rotated last. That it
+    cannot be read is the machine's fault.
+    """
     user = connection_id.partition("@")[0]
-    for line in lines:
-        parts = _LINE.fullmatch(line.rstrip("\n"))
-        if parts is None or parts["name"].lower().partition("@")[0] != user:
-            continue
-        accepted = parts["verdict"] == "Login OK"
-        found.append(
-            Login(
-                # The server writes the time of the machine's own zone, without naming it.
-                at=datetime.strptime(parts["at"], "%a %b %d %H:%M:%S %Y").astimezone(),
-                accepted=accepted,
-                name=parts["name"],
-                why="" if accepted else _reason(parts["why"] or ""),
-                client=parts["client"],
-                station=parts["station"] or "",
-            )
-        )
-    return found
+    try:
+        lines = lines_with(log, [f"[{user}".encode()], lambda _: False)
+        found = (login(line.decode("utf-8", "replace"), user) for line in lines)
+        return list(islice(filter(None, found), last))[::-1]
+    except OSError as wrong:
+        raise Fault(
+            f"platform.radius_log: cannot read {log}: {wrong.strerror}; correct it in isp.toml, "
+            "or run this where FreeRADIUS runs"
+        ) from None
+
+
+def login(line: str, user: str) -> Login | None:
+    """The log-in that a line tells, if it is one of this user, whatever the realm."""
+    parts = _LINE.fullmatch(line)
+    if parts is None or parts["name"].lower().partition("@")[0] != user:
+        return None
+    accepted = parts["verdict"] == "Login OK"
+    return Login(
+        # The server writes the time of the machine's own zone, without naming it.
+        at=datetime.strptime(parts["at"], "%a %b %d %H:%M:%S %Y").astimezone(),
+        accepted=accepted,
+        name=parts["name"],
+        why="" if accepted else _reason(parts["why"] or ""),
+        client=parts["client"],
+        station=parts["station"] or "",
+    )
 
 
 def _reason(told: str) -> Why:
     if "does not match" in told:
         return "wrong-password"
     return _WHY.get(told, "other")
-
-
-def tail(log: Path) -> list[str]:
-    """The last lines of the log; that it cannot be read is the machine's fault."""
-    try:
-        with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - TAIL_BYTES))
-            return file.read().decode("utf-8", "replace").splitlines()
-    except OSError as wrong:
-        raise Fault(
-            f"platform.radius_log: cannot read {log}: {wrong.strerror}; correct it in isp.toml, "
-            "or run this where FreeRADIUS runs"
-        ) from None
 
 
 SAID: Final[dict[Why, tuple[str, str]]] = {

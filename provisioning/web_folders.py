@@ -105,6 +105,11 @@ def used_bytes(folder: Path) -> int:
                     total += entry.stat(follow_symlinks=False).st_size
         except FileNotFoundError:
             continue
+        except PermissionError as wrong:
+            raise Fault(
+                f"web_space.root: {wrong.filename} cannot be read: put the user who runs this into "
+                "the web server's group"
+            ) from None
     return total
 
 

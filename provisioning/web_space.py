@@ -171,7 +171,10 @@ def web_server_files(
     if not re.fullmatch(r"\*|[0-9.]{7,15}|\[[0-9a-f:]{2,39}\]", server.listen):
         raise Refused("listen", f"{server.listen!r} is no address: 192.0.2.1, [2001:db8::1] or *")
     templates = environment()
-    values = {name: getattr(server, name) for name in WebServer.__slots__} | {"desk": desk}
+    values = {name: getattr(server, name) for name in WebServer.__slots__} | {
+        "desk": desk,
+        "addresses": ("*", "[::]") if server.listen == "*" else (server.listen,),
+    }
     files = {
         name: templates.get_template(f"web_space/{name}.j2").render(values)
         for name in ("web-space.conf", "README.txt")

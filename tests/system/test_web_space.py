@@ -288,16 +288,10 @@ def test_isp_20_a_program_for_uploads_finds_its_way(office: Office, nginx: Nginx
     assert nginx("DELETE", "taro", "/photos/", taro).status == 204
 
     assert nginx("DELETE", "taro", "/", taro).status == 403
-    assert nginx("COPY", "taro", "/", taro, Destination=f"{there}/copy/").status == 403
+    copied = nginx("COPY", "taro", "/cat.jpg", taro, Destination=f"{there}/copy.jpg")
+    assert copied.status == 405, "nginx follows links with it, and folders into themselves"
     assert nginx("MOVE", "taro", "/", taro, Destination=f"{there}/all/").status == 403
     assert nginx("GET", "taro", "/cat.jpg").status == 200
-    assert nginx("MKCOL", "taro", "/a/", taro).status == 201
-    assert nginx("PUT", "taro", "/a/x", taro, b"x").status == 201
-    for source in ("/a", "/a/", "/a/.", "/%61", "//a"):
-        for end in ("/a/b", "/a/b/", "/%61/b"):
-            nginx("COPY", "taro", source, taro, Destination=there + end)
-            inside = sorted((nginx.root / "taro" / "public" / "a").rglob("*"))
-            assert len(inside) == 1, f"{source} was copied into itself: {inside[:5]}"
     script = b"<?php echo 1 + 1; ?>"
     assert nginx("PUT", "taro", "/run.php", taro, script).status == 201
     ran = nginx("GET", "taro", "/run.php")
