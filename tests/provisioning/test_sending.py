@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -185,6 +186,14 @@ def test_what_was_sent_counts_after_a_restart(tally: Tally, file: Path) -> None:
         assert read.execute("SELECT mailbox, recipients FROM sent").fetchall() == [(JIRO, 1)]
     read.close()
     assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_threads_at_the_same_time_never_take_more_than_the_limit(file: Path) -> None:
+    with Tally(SendingLimits(100, 0), file, NOW) as tally, ThreadPoolExecutor(8) as threads:
+        taken = list(threads.map(lambda _: tally.take(TARO, 1, NOW) is None, range(300)))
+    assert sum(taken) == 100
+    with Tally(SendingLimits(100, 0), file, NOW) as other:
+        assert other.reached(TARO, 1, NOW) == Reached(100, "hour")
 
 
 def test_the_file_stays_small_while_the_server_runs(tally: Tally, file: Path) -> None:

@@ -611,12 +611,14 @@ def running(serve: Open, caplog: pytest.LogCaptureFixture) -> SubmissionServer:
 
 
 SERVER = """
+import logging
 import sys
 from pathlib import Path
 from submission import Clock, Mailboxes
 from isp.policy import Smtpd
 from provisioning.certificate import self_signed, tls_context
 from provisioning.smtpd import SubmissionServer
+logging.getLogger("asyncio").setLevel(logging.ERROR)  # a busy machine is slow, no defect
 folder = Path(sys.argv[1])
 mailboxes = Mailboxes()
 for name in ("taro", "jiro"):
