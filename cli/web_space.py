@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli.app import App, note, pass_app
+from cli.parameters import NEW_FILE
 from isp.errors import Refused
 
 if TYPE_CHECKING:
@@ -61,17 +62,29 @@ def start(app: App, contract: str, name: str, quota_mb: int | None) -> None:
 
 @web_space.command("reissue")
 @click.argument("name", metavar="K|NAME")
+@click.option("-o", "file", type=NEW_FILE, help="Put the password into a letter (PDF) instead.")
 @pass_app
-def reissue(app: App, name: str) -> None:
+def reissue(app: App, name: str, file: Path | None) -> None:
     """Give a web space a new password; the old one is dead at once.
 
     \b
     Example:
-      isp web-space reissue taro
+      isp web-space reissue taro -o letter.pdf
     """
     from provisioning.runs.web_space import reissue_space
 
-    app.show(_acted(app, lambda session, shift: reissue_space(session, shift, name)))
+    def act(session: Session, shift: Shift) -> tuple[WebSpace, str]:
+        space, password = reissue_space(session, shift, name)
+        if file is None:
+            return space, password
+        from cli.mailbox import write_private
+        from provisioning.runs.welcome import space_letter
+
+        write_private(file, space_letter(session, shift, space, password))
+        return space, ""
+
+    answer = _acted(app, act)
+    app.show({**answer, "file": str(file)} if file is not None else answer)
 
 
 @web_space.command("close")

@@ -146,7 +146,7 @@ class ReissueLetter:
 
     customer: Addressee
     contract_number: str
-    kind: Literal["mailbox", "connection"]
+    kind: Literal["mailbox", "connection", "web-space"]
     name: str
     password: str = field(repr=False)
     reissued_on: date

@@ -17,7 +17,7 @@ from provisioning.letters import MailboxCredential, ReissueLetter, WelcomeLetter
 from provisioning.queries import access_of, mailboxes_kept, settings_of
 from provisioning.runs.access import open_access, reissue_access
 from provisioning.runs.mailboxes import held_to_serve, renew_password
-from provisioning.tables import AccessAccount, Mailbox
+from provisioning.tables import AccessAccount, Mailbox, WebSpace
 
 FIRST_GUIDE: Final = "thunderbird"
 """Free, on every system, and set up by address and password alone."""
@@ -98,11 +98,17 @@ def access_letter(
     return reissue_pdf(replace(letter, language=language or letter.language))
 
 
+def space_letter(session: Session, shift: Shift, space: WebSpace, password: str) -> bytes:
+    """The letter with a web space's new password as PDF, in the member's language."""
+    letter = reissue_letter(session, shift, space.contract, "web-space", space.name, password)
+    return reissue_pdf(letter)
+
+
 def reissue_letter(
     session: Session,
     shift: Shift,
     contract: Contract,
-    kind: Literal["mailbox", "connection"],
+    kind: Literal["mailbox", "connection", "web-space"],
     name: str,
     password: str,
 ) -> ReissueLetter:

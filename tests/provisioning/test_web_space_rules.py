@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from datetime import date
 from pathlib import Path, PurePosixPath
 
@@ -11,10 +12,12 @@ from desk import TODAY, contract, joined, member, on, untouched
 from hypothesis import given
 from hypothesis import strategies as st
 from office import Office
+from pypdf import PdfReader
 
 from isp.errors import Fault, Refused
 from isp.lifecycle import STATUSES, ContractStatus
 from isp.policy import parse, profile_text
+from provisioning.passwords import verify
 from provisioning.wanted import Action, ContractState, Status
 from provisioning.web_folders import Folders, bring_in_step, held, measure, used_bytes
 from provisioning.web_space import (
@@ -308,6 +311,21 @@ def test_isp_20_closing_can_be_called_off_until_the_day(office: Office, opened: 
     office.ok(*again, "web-space", "open", opened, "--name", "taro")
     assert list((office.folder / "web" / "taro" / "public").iterdir()) == []
     assert office.ok(*again, "check")["ok"]
+
+
+@pytest.mark.req("ISP-01", "ISP-20")
+def test_isp_01_a_lost_password_comes_by_letter(office: Office, opened: str) -> None:
+    file = office.folder / "letter.pdf"
+    answer = office.ok(*on(TODAY), "web-space", "reissue", opened, "-o", file)
+    assert "password" not in answer and answer["file"] == str(file)
+    text = "".join("".join(page.extract_text().split()) for page in PdfReader(file).pages)
+    assert "ホームページのユーザー名" in text and "WebDAV" in text and "taro" in text
+    line = (office.folder / "web" / ".passwords" / "taro").read_text()
+    stored = "{SHA512-CRYPT}" + line.strip().partition(":")[2]
+    words = re.findall(r"[A-Za-z0-9]{14}", text)
+    assert any(verify(word, stored) for word in words), (
+        "the letter carries the password that counts"
+    )
 
 
 def test_isp_20_the_check_finds_what_does_not_belong(office: Office, opened: str) -> None:
