@@ -192,7 +192,7 @@ def seen_in(shift: Shift, addresses: list[str], zone: tzinfo) -> list[Event] | N
         others = _nameless(log, names, named, is_old, now, zone)
     except OSError:
         return None
-    return sorted({*named, *others}, key=lambda each: each.at, reverse=True)
+    return sorted([*named, *others], key=lambda each: each.at, reverse=True)
 
 
 def _needles(names: Iterable[str]) -> list[bytes]:
