@@ -53,7 +53,8 @@ _MAPS: Final = {
     ),
 }
 _PATH: Final = re.compile(r"/[A-Za-z0-9._/+@-]{0,200}")
-_WORD: Final = re.compile(r"[A-Za-z0-9._:*\[\]-]{1,200}")
+_HOST: Final = re.compile(r"[A-Za-z0-9._:-]{1,253}")
+_LIST: Final = re.compile(r"[A-Za-z0-9._:*/\[\], -]{1,200}")
 _PHONE: Final = re.compile(r"[A-Za-z0-9 +().,/-]{1,40}")
 SCRAM_ROUNDS: Final = 4_096
 """What PostgreSQL itself takes; the passwords here have 192 random bits."""
@@ -95,9 +96,6 @@ class Layout:
         return replace(self, **changed)
 
 
-_LIST: Final = re.compile(r"[A-Za-z0-9._:*/\[\], -]{1,200}")
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Postgresql:
     """The office's database as the servers reach it: over TCP with a password.
@@ -112,7 +110,7 @@ class Postgresql:
 
     def __post_init__(self) -> None:
         for value in (self.host, self.name, *(value for _, value in self.tls)):
-            if not (_WORD.fullmatch(value) or _PATH.fullmatch(value)):
+            if not (_HOST.fullmatch(value) or _PATH.fullmatch(value)):
                 raise Refused("database.url", f"{value!r} cannot stand in a configuration file")
 
 
@@ -146,16 +144,26 @@ class Platform:
     salt: bytes
 
     def __post_init__(self) -> None:
+        policy = self.policy
         for knob, path in (
             ("smtpd.maildir", self.mail_root),
             ("smtpd.certificate", self.certificate),
             ("smtpd.certificate_key", self.key),
-            ("platform.mail_log", self.policy.platform.mail_log or "/"),
+            ("platform.mail_log", policy.platform.mail_log or "/"),
             ("platform.feed", self.source.path if isinstance(self.source, Feed) else "/"),
         ):
             if not _PATH.fullmatch(path):
                 raise Refused(
                     knob, f"{path!r}: write a whole path of ASCII letters, digits and ._+@-"
+                )
+        for knob, host in (
+            ("mail.domain", policy.mail.domain),
+            ("mail.submission.host", policy.mail.submission.host),
+            ("smtpd.smarthost", policy.smtpd.smarthost or "-"),
+        ):
+            if not _HOST.fullmatch(host):
+                raise Refused(
+                    knob, f"{host!r} is no host of ASCII letters, digits, dots and hyphens"
                 )
 
 
@@ -257,6 +265,7 @@ def _values(platform: Platform) -> dict[str, Any]:
         "hostname": mail.submission.host,
         "domain": mail.domain,
         "maps": {name: f"proxy:{kind}:{layout.postfix}/isp-{name}.cf" for name in _MAPS},
+        "kind": kind,
         "log": log,
         "log_folder": log.rpartition("/")[0] or "/",
         "source": source,
