@@ -599,7 +599,7 @@ def _word(name: str, value: object, language: Language) -> str:
         return f"{value:.1f}"
     if value in (None, ""):
         return (NO_REASON if name == "reason" else UNKNOWN)[language]
-    return str(value)
+    return "".join(sign if sign.isprintable() else " " for sign in str(value))
 
 
 def _good(value: object, language: Language) -> str:

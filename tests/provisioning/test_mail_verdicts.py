@@ -251,6 +251,12 @@ def test_what_the_desk_reads_at_the_phone() -> None:
     assert "isp mailbox reissue" in mend
 
 
+def test_what_would_steer_a_terminal_is_in_no_sentence() -> None:
+    facts = replace(WELL, status="suspended", may=RECEIVE_ONLY, reason="unpaid\x1b[2J\n")
+    [cause] = causes(facts)
+    assert all(sentence.isprintable() for sentence in told(cause, "en"))
+
+
 @pytest.mark.parametrize("contract", ["applied", "active", "cancelling"])
 @pytest.mark.parametrize("status", ["active"])
 def test_a_sound_mailbox_is_never_called_suspended(
