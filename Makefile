@@ -8,7 +8,7 @@ BIN := .venv/bin
 # Debian packages that the tests run for real; `make demo` needs none of them.
 SYSTEM_PACKAGES := postgresql poppler-utils nsd \
   postfix postfix-pgsql postfix-sqlite dovecot-imapd dovecot-pop3d dovecot-lmtpd dovecot-pgsql dovecot-sqlite \
-  freeradius freeradius-postgresql freeradius-utils nginx-light \
+  freeradius freeradius-postgresql freeradius-utils nginx-light libnginx-mod-http-dav-ext \
   swaks msmtp fetchmail isync neomutt thunderbird xvfb xdotool libnss3-tools
 
 .PHONY: help demo test check lint docs bench migration system-packages clean
