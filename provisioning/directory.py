@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import date, datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Row, Select, func, or_, select
+from sqlalchemy import ColumnElement, Row, Select, exists, func, or_, select
 from sqlalchemy.engine import Connection, Engine
 
 from isp.database import reading
@@ -177,18 +177,22 @@ def _mailbox(which: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
 
 
 def _receiver(connection: Connection, address: str) -> Row[Any] | None:
-    """The mailbox that an own address leads to: by its name, by an alias, as catch-all."""
+    """The mailbox that an own address leads to: by its name, by an alias, as catch-all.
+
+    What was somebody's and has been removed leads nowhere, not to the catch-all either.
+    """
     alias = select(Alias.mailbox_id).where(Alias.address == address, Alias.status == "active")
     domain = address.rpartition("@")[2]
-    catch_all = select(CatchAll.mailbox_id).where(CatchAll.domain == domain)
+    removed = exists().where(Alias.address == address, Alias.status == "removed")
+    catch_all = select(CatchAll.mailbox_id).where(CatchAll.domain == domain, ~removed)
     for which in (
         Mailbox.address == address,
         Mailbox.id == alias.scalar_subquery(),
         Mailbox.id == catch_all.scalar_subquery(),
     ):
         row = connection.execute(_mailbox(which)).one_or_none()
-        if row is not None and row.status != "removed":
-            return row
+        if row is not None:
+            return None if row.status == "removed" else row
     return None
 
 

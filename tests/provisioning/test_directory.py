@@ -250,6 +250,11 @@ def test_the_catch_all_gets_what_is_nobodys(database: Engine, day: MakeDay) -> N
     assert directory.route(TARO) == Route((TARO,)), "it steals nobody's mail"
     assert not directory.may_send_as(JIRO, "whoever@example.jp")
     with office(database) as session:
+        add_alias(session, shift, "gone@example.jp", TARO)
+        remove_alias(session, shift, "gone@example.jp")
+        remove(session, shift, TARO, at_once=True)
+    assert directory.route("gone@example.jp") == directory.route(TARO) == Route()
+    with office(database) as session:
         suspend(session, shift, JIRO, bar=("receive",))
     assert directory.route("whoever@example.jp") == Route(closed=True)
 
