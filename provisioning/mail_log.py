@@ -231,7 +231,7 @@ _TLS_HELLO = re.compile(
 _OUR_FAULT = re.compile(r"Connection lost to authentication server|temporary", re.IGNORECASE)
 _LIMIT = re.compile(r"may send to \d+ recipients in one (?:hour|day)")
 _WHY_UNTOLD = re.compile(
-    r"\(reason unavailable\)|authentication failure|[A-Za-z0-9+/]{8,}={0,2}|", re.IGNORECASE
+    r"\(reason unavailable\)|.{0,80}(?:failure|mechanism)|[A-Za-z0-9+/]{8,}={0,2}|", re.IGNORECASE
 )
 
 
@@ -266,8 +266,11 @@ def _postfix_login(text: str, at: datetime) -> Event | None:
     login = _SASL_LOGIN.search(failed["why"])
     why = failed["why"][: login.start()] if login else failed["why"]
     name = login["login"] if login and login["login"] != "(unavailable)" else None
-    what: What = "server-fault" if _OUR_FAULT.search(why) else "wrong-password"
-    detail = "" if _WHY_UNTOLD.fullmatch(why) else _clean(why)
+    untold = _WHY_UNTOLD.fullmatch(why) is not None
+    what: What = "wrong-password" if untold else "suspended"  # whose reason Dovecot hands on
+    if _OUR_FAULT.search(why):
+        what = "server-fault"
+    detail = "" if untold else _clean(why)
     return Event(at, "submission", failed["client"], what, detail, _names(name))
 
 

@@ -265,6 +265,24 @@ def test_why_a_mail_was_refused_is_in_the_reply(reply: str, what: str, language:
     assert what != "sending-limit" or other.what == what
 
 
+@pytest.mark.parametrize(
+    ("why", "what"),
+    [
+        ("(reason unavailable)", "wrong-password"),
+        ("UGFzc3dvcmQ6", "wrong-password"),
+        ("authentication failure", "wrong-password"),
+        ("unpaid", "suspended"),
+        ("Sending is suspended: call 0120-000-000", "suspended"),
+        ("Connection lost to authentication server", "server-fault"),
+        ("Temporary authentication failure", "server-fault"),
+    ],
+)
+def test_why_postfix_refuses_a_log_in(why: str, what: str) -> None:
+    line = real("SASL PLAIN auth", "sasl_username=taro@")
+    found = read(line.replace(b"(reason unavailable)", why.encode()))
+    assert found is not None and found.what == what and found.names == {TARO}
+
+
 # Hostile lines
 
 

@@ -317,10 +317,14 @@ def test_isp_01_why_names_a_suspension_first_and_the_servers_refusal_of_it(post:
     for _ in range(2):
         with pytest.raises(imaplib.IMAP4.error):
             post.stack.imap(GORO, post.passwords[GORO])
+    with pytest.raises(smtplib.SMTPAuthenticationError):
+        post.stack.submission(GORO, post.passwords[GORO])
     post.stack.wait_for_log(r"imap-login: .*user=<goro@")
+    post.stack.wait_for_log(r"authentication failed: unpaid, sasl_username=goro@")
     answer = post.why(GORO)
     assert "suspended fetching and sending (reason: unpaid)" in answer["verdicts"][0]["finding"]
-    assert answer["events"][0]["what"] == "suspended"
+    assert [each["what"] for each in answer["events"][:3]] == ["suspended"] * 3
+    assert not any("password was refused" in each["finding"] for each in answer["verdicts"])
 
 
 def test_dovecot_away_fails_what_needs_it_and_is_waited_for_in_vain_only_once(
