@@ -306,9 +306,7 @@ def test_a_hash_taken_over_is_kept_by_the_policys_scheme_after_one_log_in(
     database.dispose()
     assert kept.startswith("{ARGON2ID}") and verify(password, kept)
     [act] = [
-        each
-        for each in office.ok("journal", SENDER)
-        if each["act"] == "mailbox.password-rehashed"
+        each for each in office.ok("journal", SENDER) if each["act"] == "mailbox.password-rehashed"
     ]
     assert (act["actor"], act["before"], act["after"]) == (
         *("smtpd", {"scheme": "SSHA512"}),
