@@ -27,6 +27,7 @@ TODAY = "2026-01-05"
 TARO, HANAKO, JIRO, SABURO, SHIRO, GORO = MEMBERS = [
     f"{name}@example.jp" for name in ("taro", "hanako", "jiro", "saburo", "shiro", "goro")
 ]
+FULL = "full@example.jp"
 TRANSPORT = ["submission-connect", "submission-no-auth-before-tls", "submission-starttls"]
 WRONG = ["submission-wrong-password", "imap-wrong-password"]
 PUBLISHED = [
@@ -325,6 +326,20 @@ def test_isp_01_why_names_a_suspension_first_and_the_servers_refusal_of_it(post:
     assert "suspended fetching and sending (reason: unpaid)" in answer["verdicts"][0]["finding"]
     assert [each["what"] for each in answer["events"][:3]] == ["suspended"] * 3
     assert not any("password was refused" in each["finding"] for each in answer["verdicts"])
+
+
+def test_why_tells_of_mail_that_was_refused_because_the_mailbox_is_full(post: Post) -> None:
+    contract = post.office.ok("mailbox", "list")[0]["contract"]
+    post.office.ok("mailbox", "add", FULL, "--contract", contract, "--quota-mb", 1)
+    with pytest.raises(smtplib.SMTPException):
+        post.stack.receive("a@example.net", [FULL], b"Subject: x\r\n\r\n" + b"x" * 70 * 20_000)
+    post.stack.wait_for_log(r"reject: RCPT .*5\.2\.2 .*full@example\.jp")
+    answer = post.why(FULL)
+    assert "the mailbox is full, mail to it is returned (0.0 of 1 MB)" in str(answer["verdicts"])
+    assert (answer["events"][0]["what"], answer["events"][0]["protocol"]) == (
+        "mailbox-full",
+        "delivery",
+    )
 
 
 def test_dovecot_away_fails_what_needs_it_and_is_waited_for_in_vain_only_once(
