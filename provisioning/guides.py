@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import cache, lru_cache
 from importlib.resources import files
 from types import SimpleNamespace
-from typing import Annotated, ClassVar, Final, Generic, Literal, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Final, Generic, Literal, Self, TypeVar
 from urllib.parse import quote
 
 import msgspec
@@ -734,12 +734,45 @@ def guide_json(guide: Guide[Settings]) -> dict[str, object]:
 
 def guide_html(guide: Guide[Settings], language: Language) -> str:
     """One page that needs no other file, to be shown, mailed or printed."""
+    said = words(language, guide.kind)
+    above, below = _frame(guide.client, language, guide.operator, guide.desk)
+    own = environment().get_template("guides/own.html")
+    steps = [_step_html(step, guide.title) for step in guide.steps]
+    return above + own.render(guide=guide, steps=steps, words=said) + below
+
+
+@lru_cache(maxsize=256)
+def _frame(key: str, language: Language, operator: str, desk: Desk) -> tuple[str, str]:
+    """The page of a client up to the member's own part, and from there on: the same for all."""
+    client = client_of(key)
+    warning, alternative = _caution(key, language)
     page = environment().get_template("guides/guide.html")
-    # Steps with commands show these, to be copied, in place of a drawing of them.
-    figures = ["" if step.commands else figure(step, guide.title) for step in guide.steps]
-    return page.render(
-        guide=guide, figures=figures, words=words(language, guide.kind), language=language
-    )
+    above, below = page.render(
+        title=client.title.said(language),
+        warning=warning,
+        modern_alternative=alternative,
+        operator=operator,
+        desk=desk,
+        words=words(language, client.kind),
+        language=language,
+        own=_OWN_PART,
+    ).split(_OWN_PART)
+    return above, below
+
+
+_OWN_PART: Final = "\0"
+
+
+@lru_cache(maxsize=4096)
+def _step_html(step: Step, title: str) -> str:
+    """A step as an item of the page; most are alike for many members, and stay in use here."""
+    made: str = _step_page().item(step, "" if step.commands else figure(step, title))
+    return made
+
+
+@cache
+def _step_page() -> Any:
+    return environment().get_template("guides/step.html").module
 
 
 def guide_text(guide: Guide[Settings], language: Language) -> str:
