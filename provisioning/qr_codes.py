@@ -38,8 +38,10 @@ def _made(text: bytes, version: int | None = None) -> QRCode:
 
 
 def _modules(code: QRCode) -> int:
-    """The modules in rows from the top as bits of one number, a dark one is 1."""
-    return int("".join("1" if module else "0" for row in code.matrix for module in row), 2)
+    """The modules as bits of one number, dark is 1: rows from the top, each in whole bytes."""
+    rows = ["".join("1" if module else "0" for module in row) for row in code.matrix]
+    across = (len(rows) + 7) // 8 * 8
+    return int("".join(row.ljust(across, "0") for row in rows), 2)
 
 
 @lru_cache(maxsize=512)
@@ -62,16 +64,20 @@ def _letter(version: int, place: int, letter: int) -> int:
     return _modules(_made(text, version)) ^ _zeros(version, place + 1)
 
 
-def modules(same: str, own: str) -> tuple[int, int]:
-    """How many modules wide the code of the ASCII text `same + own` is, and its modules as bits.
+def modules(same: str, own: str) -> list[bytes]:
+    """The code of the ASCII text `same + own`: a row from the top each, its modules as bits.
 
-    `same` is what many codes begin with, `own` what differs between them.
+    `same` is what many codes begin with, `own` what differs between them. A row of n modules takes
+    n / 8 bytes, rounded up.
     """
     alike, letters = same.encode("ascii"), own.encode("ascii")
     version, made = _beginning(alike, len(letters))
     for place, letter in enumerate(letters, start=len(alike)):
         made ^= _letter(version, place, letter)
-    return 17 + 4 * version, made
+    size = 17 + 4 * version
+    across = (size + 7) // 8
+    rows = made.to_bytes(size * across, "big")
+    return [rows[start : start + across] for start in range(0, len(rows), across)]
 
 
 def _stroke(byte: int) -> str:
@@ -92,14 +98,12 @@ def qr_code(same: str, own: str, title: str) -> str:
     """The SVG of the code for `same + own`, black on white; `title` is read out to the blind."""
     from html import escape
 
-    size, made = modules(same, own)
-    across, whole = (size + 7) // 8, size + 2 * QUIET_ZONE
-    row_mask, padding = (1 << size) - 1, across * 8 - size
+    rows = modules(same, own)
+    whole = len(rows) + 2 * QUIET_ZONE
     path = []
-    for row in range(size):
-        bits = (made >> (size * (size - 1 - row)) & row_mask) << padding
-        path.append(f"M{QUIET_ZONE} {row + QUIET_ZONE}.5")
-        path += [_STROKES[byte] for byte in bits.to_bytes(across, "big")]
+    for y, row in enumerate(rows, start=QUIET_ZONE):
+        path.append(f"M{QUIET_ZONE} {y}.5")
+        path += map(_STROKES.__getitem__, row)
     said = escape(title)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {whole} {whole}" width="{whole * 4}" '

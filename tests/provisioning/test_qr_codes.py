@@ -23,9 +23,8 @@ def by_segno(text: str) -> list[list[int]]:
     return [[int(bool(module)) for module in row] for row in code.matrix]
 
 
-def rows(size: int, made: int) -> list[list[int]]:
-    bits = f"{made:0{size * size}b}"
-    return [[int(bit) for bit in bits[row * size : (row + 1) * size]] for row in range(size)]
+def as_bits(rows: list[bytes]) -> list[list[int]]:
+    return [[int(bit) for byte in row for bit in f"{byte:08b}"][: len(rows)] for row in rows]
 
 
 def drawn(svg: str) -> list[list[int]]:
@@ -53,7 +52,7 @@ def drawn(svg: str) -> list[list[int]]:
     same=st.sampled_from([SAME, "https://autoconfig.a.jp/mobileconfig?address=", "x"]),
 )
 def test_isp_17_adding_letters_gives_the_code_that_segno_makes(own: str, same: str) -> None:
-    assert rows(*modules(same, own)) == by_segno(same + own)
+    assert as_bits(modules(same, own)) == by_segno(same + own)
 
 
 @pytest.mark.parametrize("length", [0, 1, 5, 27, 28, 29, 130, 200])
