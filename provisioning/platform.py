@@ -263,6 +263,7 @@ def _values(platform: Platform) -> dict[str, Any]:
     return {
         "layout": layout,
         "hostname": mail.submission.host,
+        "log_name": mail.submission.host.partition(".")[0],
         "domain": mail.domain,
         "maps": {name: f"proxy:{kind}:{layout.postfix}/isp-{name}.cf" for name in _MAPS},
         "kind": kind,

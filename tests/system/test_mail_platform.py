@@ -19,7 +19,9 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import mailstack
 import office
@@ -149,7 +151,7 @@ def place(kind: str, folder: Path, request: pytest.FixtureRequest) -> Iterator[P
     )
     with mailstack.module_office(kind, folder, *shared) as opened:
         with Smarthost() as smarthost, mailstack.MailStack(opened, smarthost.port) as stack:
-            for name in ("example.jp", "catch.example"):
+            for name in ("example.jp", "catch.example", "full.example", "import.example"):
                 opened.ok("--today", PAST, "domain", "add", name)
             opened.ok(
                 *("--today", PAST, "plan", "add", "HIKARI", "--name", "光", "--monthly-fee"),
@@ -287,6 +289,8 @@ def test_isp_17_members_send_as_themselves_and_their_aliases(mail: Place) -> Non
         assert f"Return-Path: <{sender}>".encode() in mail.stack.wait_for(
             other.address, text.encode()
         )
+    with mail.stack.submission(box.address, box.password) as client:
+        assert client.mail("<>")[0] == 250  # receipts of mail programs have no sender (RFC 8098)
     for foreign in (other.address, "nobody@example.jp", "somebody@example.net"):
         code, words = refusal(partial(send, mail, box, foreign, box.address, "x"))
         assert code == 553 and "5.7.1" in words and "not owned by user" in words
@@ -473,21 +477,63 @@ def test_isp_17_a_full_mailbox_is_refused_at_the_recipient_and_can_be_emptied(ma
     assert receives(mail, box) == "in"
 
 
+def test_isp_17_a_full_catch_all_is_refused_and_a_full_mailbox_that_forwards_is_not(
+    mail: Place,
+) -> None:
+    contract = mail.contract()
+    full = mail.box(contract, "--quota-mb", 1, domain="full.example")
+    away = f"away{next(COUNT)}@elsewhere.example"
+    large = message("a@example.net", full.address, "large" + ("x" * 70 + "\r\n") * 7_300)
+    for _ in (1, 2):
+        mail.stack.receive("a@example.net", [full.address], large)
+    wait(partial(holds, mail, full, 2))
+    mail.office.ok("domain", "catch-all", "full.example", full.address)
+    assert receives(mail, Box("whoever@full.example", "")).startswith("552 5.2.2")
+    mail.office.ok("mailbox", "forward", full.address, "--to", away, "--no-copy")
+    text = needle()
+    content = message("a@example.net", full.address, text)
+    mail.stack.receive("a@example.net", [full.address], content)
+    wait(partial(went_out, mail, text))
+
+
+# Mailboxes that came from elsewhere
+
+
+def test_isp_01_imported_hashes_of_every_scheme_let_their_members_in(mail: Place) -> None:
+    import bcrypt
+
+    known: Any = import_module("passlib.hash")  # which has no types
+    contract, password = mail.contract(), mail.known("Migrated7Password")
+    hashes = {
+        "argon": "{ARGON2ID}" + known.argon2.using(memory_cost=65_536, time_cost=2).hash(password),
+        "sha512": "{SHA512-CRYPT}" + known.sha512_crypt.hash(password),
+        "sha256": "{SHA256-CRYPT}" + known.sha256_crypt.hash(password),
+        "ssha": known.ldap_salted_sha512.hash(password),
+        "php": "{BLF-CRYPT}"
+        + bcrypt.hashpw(password.encode(), bcrypt.gensalt(6)).decode().replace("$2b$", "$2y$"),
+    }
+    rows = [f'{name}@import.example,{contract},"{stored}"' for name, stored in hashes.items()]
+    file = mail.stack.home / f"import{next(COUNT)}.csv"
+    file.write_text("address,contract,password_hash\n" + "\n".join(rows) + "\n")
+    mail.office.ok("mailbox", "import", file)
+    for name in hashes:
+        told = mail.opens(f"{name}@import.example", password)
+        assert set(told.values()) == {"in"}, (name, told)
+    assert mail.opens_imap(Box("argon@import.example", "Wrong9Password")) != "in"
+    found = mail.stack.doveadm("user", "*@import.example").split()
+    assert sorted(found) == sorted(f"{name}@import.example" for name in hashes)
+
+
 # What the servers may read, and what they tell
 
 
-@pytest.fixture(scope="module")
-def on_postgresql(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Place]:
-    with place("postgresql", tmp_path_factory.mktemp("roles"), request) as opened:
-        yield opened
+on_postgresql = pytest.mark.parametrize("mail", ["postgresql"], indirect=True)
 
 
-def test_isp_01_the_servers_role_reads_its_views_and_nothing_else(on_postgresql: Place) -> None:
-    place = on_postgresql
-    place.box()
-    url = psycopg.conninfo.conninfo_to_dict(place.office.database_url)
+@on_postgresql
+def test_isp_01_the_servers_role_reads_its_views_and_nothing_else(mail: Place) -> None:
+    mail.box()
+    url = psycopg.conninfo.conninfo_to_dict(mail.office.database_url)
     with psycopg.connect(
         host="127.0.0.1",
         port=url["port"],
@@ -523,13 +569,13 @@ def test_isp_01_the_servers_role_reads_its_views_and_nothing_else(on_postgresql:
             ).fetchone() == (value,)
 
 
-def test_isp_01_the_roles_may_be_made_again_with_the_same_passwords(on_postgresql: Place) -> None:
-    place = on_postgresql
-    before = (place.stack.dovecot / "dovecot-sql.conf.ext").read_text()
-    place.stack.render()  # which runs database.sql once more
-    assert (place.stack.dovecot / "dovecot-sql.conf.ext").read_text() == before
-    box = place.box()
-    assert place.opens(box.address, box.password)["imap"] == "in"
+@on_postgresql
+def test_isp_01_the_roles_may_be_made_again_with_the_same_passwords(mail: Place) -> None:
+    before = (mail.stack.dovecot / "dovecot-sql.conf.ext").read_text()
+    mail.stack.render()  # which runs database.sql once more
+    assert (mail.stack.dovecot / "dovecot-sql.conf.ext").read_text() == before
+    box = mail.box()
+    assert mail.opens_imap(box) == "in"
 
 
 def test_isp_01_no_password_lands_in_a_log_or_in_a_file_that_others_read(mail: Place) -> None:
@@ -696,7 +742,7 @@ def test_all_04_a_hostile_recipient_gets_a_clear_refusal(
             assert wire.say("NOOP").startswith("250"), "the session goes on"
     assert not list(Path("/tmp").glob("escaped*"))
     below = {path.name for path in mail.stack.root.iterdir()}
-    assert below <= {"example.jp", "catch.example"}
+    assert below <= {"example.jp", "catch.example", "full.example", "import.example"}
 
 
 SMUGGLED = (
