@@ -186,23 +186,11 @@ def test_while_the_database_is_away_mail_waits(
 
 @contextmanager
 def asked_by_postfix(office: Office, **knobs: int) -> Iterator[MailStack]:
-    """Postfix and Dovecot that ask a running policyd, at CONNECT and at END-OF-MESSAGE too."""
+    """Postfix and Dovecot as they are rendered, with a running policyd."""
     set_knobs(office.config, {f"platform__{name}": value for name, value in knobs.items()})
     with asking(office) as policyd:
-        mail = MailStack(office, platform__policy_service=policyd.place)
-        mail.render()
-        try:
-            for knob in (
-                f"smtpd_end_of_data_restrictions=check_policy_service,{policyd.place}",
-                f"smtpd_client_restrictions=check_policy_service,{policyd.place}",
-                "smtpd_delay_reject=no",
-            ):
-                submission = f"{mail.ports['submission']}/inet/{knob}"
-                mail.run("postconf", "-c", mail.postfix, "-P", submission)
-            mail.start()
+        with MailStack(office, platform__policy_service=policyd.place) as mail:
             yield mail
-        finally:
-            mail.__exit__()
 
 
 def refused(client: smtplib.SMTP, subject: bytes, *recipients: str) -> tuple[int, str]:
