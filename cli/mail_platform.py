@@ -149,7 +149,8 @@ def archives(app: App, address: str | None) -> None:
 def restore(app: App, address: str, into: str | None, archived_on: date | None) -> None:
     """Bring mail back from the archive, as a folder of its own beside what is in the mailbox.
 
-    A removed address never comes back: its mail goes into another mailbox of the same member.
+    A removed address never comes back: its mail goes into another mailbox of the same member. Mail
+    programs show the folder when they log in the next time.
 
     \b
     Example:

@@ -399,9 +399,10 @@ def test_all_02_mail_is_restored_whole_or_not_at_all(post: Post, how: str) -> No
     at, through = 0, False
     while not through:
         at += 1
+        told = len(post.acts(TARO))
         through = disturbed(url_of(post), post.shift, bring_back, at, how)
         if (box / ".Restored-taro-20260410").exists():
-            assert post.acts(TARO)[-1] == "mailbox.archive-restored"
+            assert post.acts(TARO)[told:] == ["mailbox.archive-restored"]
             with pytest.raises(Refused, match="already"):
                 bring_back(post)
         else:
