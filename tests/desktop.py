@@ -47,8 +47,8 @@ const seen = selector => {
 };
 const text = selector => {
   const found = seen(selector);
-  if (!found) return "";
-  return (found.contentDocument ? found.contentDocument.body : found).textContent.trim();
+  const shown = found?.contentDocument ? found.contentDocument.body : found;
+  return shown?.textContent.trim() ?? "";
 };
 const middle = selector => {
   const found = seen(selector);
