@@ -238,7 +238,7 @@ def _files(platform: Platform) -> Iterator[Rendered]:
         text = filled("postfix/map.cf", purpose=purpose, query=query)
         yield Rendered(f"postfix/isp-{name}.cf", text)
     yield Rendered("dovecot/dovecot.conf", filled("dovecot/dovecot.conf"))
-    for name in ("dovecot-sql.conf.ext", "dovecot-barred.conf.ext"):
+    for name in ("dovecot-app.conf.ext", "dovecot-sql.conf.ext", "dovecot-barred.conf.ext"):
         yield Rendered(f"dovecot/{name}", filled(f"dovecot/{name}"), private=True)
     if isinstance(platform.source, Postgresql):
         yield Rendered("database.sql", filled("database.sql"))

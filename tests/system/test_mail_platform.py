@@ -647,7 +647,10 @@ def test_isp_17_with_the_database_away_everybody_comes_back_and_nothing_is_lost(
         # Nobody hears of a wrong password: who is not told to come back waits a little.
         assert fetching.result() == "in" or fetching.result().startswith("[UNAVAILABLE]")
         assert submitting.result().startswith(("451 4.3.", "250"))
-    assert all(code == 451 and words.startswith(b"4.3.") for code, words in refusals)
+    final = [
+        each for each in refusals if each[0] not in (450, 451) or not each[1].startswith(b"4.")
+    ]
+    assert final == []
     mail.stack.wait_for(box.address, text.encode())
     wait(lambda: set(mail.opens(box.address, box.password).values()) == {"in"}, 20)
     assert len([m for m in mail.stack.delivered(box.address) if text.encode() in m]) == 1
