@@ -156,6 +156,7 @@ class Mail(Section, frozen=True, kw_only=True):
     imap_legacy: Server
     submission: Server
     submissions: Server
+    submission_legacy: Server
     quota_mb: Annotated[int, Meta(ge=1, le=1_000_000)] = 5_000
     removal_grace_days: Days = 30
     password: PasswordRule = PasswordRule()

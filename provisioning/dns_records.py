@@ -201,7 +201,9 @@ def hosts(mail: Mail, dns: Dns) -> dict[str, str]:
     named = {
         mail_domain(server.host, knob): knob
         for knob, server in _named(
-            mail, "pop3_legacy", "imap_legacy", "submissions", "submission", "pop3", "imap"
+            mail,
+            *("pop3_legacy", "imap_legacy", "submission_legacy"),
+            *("submissions", "submission", "pop3", "imap"),
         )
     }
     named |= {dns.web: "dns.web"}

@@ -179,15 +179,15 @@ def settings_for(address: str, display_name: str, mail: Mail, *, legacy: bool) -
 
     Programs of today get IMAP, then POP3. Those out of support [サポート終了] know no encryption
     that servers still speak: POP3, then IMAP as the policy's `_legacy` servers have them, and
-    submission without encryption.
+    submission in the same way.
     """
-    submission = mail.submission
     if legacy:
         incoming = (_incoming("pop3", mail.pop3_legacy), _incoming("imap", mail.imap_legacy))
-        outgoing = Outgoing(submission.host, submission.port, "none")
+        submission = mail.submission_legacy
     else:
         incoming = (_incoming("imap", mail.imap), _incoming("pop3", mail.pop3))
-        outgoing = Outgoing(submission.host, submission.port, submission.security)
+        submission = mail.submission
+    outgoing = Outgoing(submission.host, submission.port, submission.security)
     return MailSettings(address, address, display_name, incoming, outgoing)
 
 

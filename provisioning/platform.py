@@ -79,6 +79,7 @@ class Layout:
     dovecot_listen: str = "*, ::"
     trusted: str = "127.0.0.1/32, [::1]/128"
     mx_port: str = "25"
+    legacy_port: str = "10588"
 
     def __post_init__(self) -> None:
         for each in fields(self):
@@ -248,16 +249,30 @@ def _files(platform: Platform) -> Iterator[Rendered]:
     yield Rendered("README.ja.md", filled("README.ja.md"))
 
 
-def _values(platform: Platform) -> dict[str, Any]:
-    policy, layout, source = platform.policy, platform.layout, platform.source
-    mail, sqlite = policy.mail, isinstance(source, Feed)
+def _check_submission(mail: Mail) -> None:
+    """Refuse ports of submission where passwords would pass in clear unasked, or that are two things."""
     for knob, server, security in (
         ("submission", mail.submission, "starttls"),
         ("submissions", mail.submissions, "ssl"),
     ):
         if server.security != security:
             raise Refused(f"mail.{knob}.security", f'has to be "{security}": passwords pass there')
+    legacy = mail.submission_legacy
+    asking_for_tls = {(each.host, each.port) for each in (mail.submission, mail.submissions)}
+    if legacy.security == "none" and (legacy.host, legacy.port) in asking_for_tls:
+        raise Refused(
+            "mail.submission_legacy.host",
+            f"port {legacy.port} of {legacy.host} asks for TLS: give programs that know none a "
+            "name of their own",
+        )
+
+
+def _values(platform: Platform) -> dict[str, Any]:
+    policy, layout, source = platform.policy, platform.layout, platform.source
+    mail, sqlite = policy.mail, isinstance(source, Feed)
+    _check_submission(mail)
     kind = "sqlite" if sqlite else "pgsql"
+    legacy = mail.submission_legacy
     smarthost = policy.smtpd.smarthost
     log = policy.platform.mail_log
     return {
@@ -293,6 +308,7 @@ def _values(platform: Platform) -> dict[str, Any]:
         "failure_delay": policy.smtpd.failure_delay_seconds,
         "submission_port": mail.submission.port,
         "submissions_port": mail.submissions.port,
+        "submission_legacy": legacy if legacy.security == "none" else None,
         "listeners": {
             "imap": listeners("imap", (mail.imap, mail.imap_legacy)),
             "pop3": listeners("pop3", (mail.pop3, mail.pop3_legacy)),

@@ -509,6 +509,7 @@ class Proof:
             ("pop3", mail.pop3, self._pop3_offers),
             ("pop3-legacy", mail.pop3_legacy, self._pop3_offers),
             ("submission", mail.submission, self._smtp_offers),
+            ("submission-legacy", mail.submission_legacy, self._smtp_offers),
             ("submissions", mail.submissions, self._smtp_offers),
         ):
             self._step(f"published-{name}", lambda s=server, o=offered: self._offer(s, o))  # type: ignore[misc]  # mypy cannot infer a lambda with defaults

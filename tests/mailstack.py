@@ -12,7 +12,7 @@ Use, with the office of a test (on SQLite or PostgreSQL):
         client = stack.pop3("jiro@example.jp", password)                    # poplib, 995
         stack.receive("a@example.net", ["jiro@example.jp"], b"...")         # MX, from 127.0.0.2
 
-`stack.ports` has `mx submission submissions imap imaps pop3 pop3s`, `stack.trusted` is the context that
+`stack.ports` has `mx submission submissions legacy imap imaps pop3 pop3s`, `stack.trusted` is the context that
 trusts the private CA, `stack.log()` what both servers have logged, `stack.doveadm(...)` and
 `stack.flush()` act on them; `stop_dovecot`, `start_dovecot`, `stop_postfix`, `start_postfix` take one
 away and give it back. One office for a whole module: `module_office` below. Root is needed, as for any
@@ -52,7 +52,7 @@ VMAIL = "mail"
 OUTSIDE = "127.0.0.2"
 """From where mail of strangers comes: Postfix trusts 127.0.0.1."""
 
-PORTS = ("mx", "submission", "submissions", "imap", "imaps", "pop3", "pop3s")
+PORTS = ("mx", "submission", "submissions", "legacy", "imap", "imaps", "pop3", "pop3s")
 ROLE_PASSWORD = "Kaede-no-ha-0123456789"  # one for all tests: roles are shared by the cluster
 
 
@@ -73,9 +73,13 @@ class MailStack:
         self.root = self.home / "mail"
         self.log_file = self.home / "mail.log"
         self.ports = dict(zip(PORTS, _free_ports(len(PORTS)), strict=True))
-        self.certificate, self.trusted = _certificate(self.home / "tls")
-        self._lay_out()
-        self._set_knobs(smarthost, knobs)
+        try:
+            self.certificate, self.trusted = _certificate(self.home / "tls")
+            self._lay_out()
+            self._set_knobs(smarthost, knobs)
+        except BaseException:
+            shutil.rmtree(self.home)
+            raise
 
     # Starting and stopping
 
@@ -113,6 +117,7 @@ class MailStack:
             "postfix_interfaces": "127.0.0.1",
             "dovecot_listen": "127.0.0.1",
             "mx_port": self.ports["mx"],
+            "legacy_port": self.ports["legacy"],
         }
         words = [word for name, value in places.items() for word in ("--set", f"{name}={value}")]
         self.office.ok("mail-platform", "render", "-o", folder, *words)
@@ -300,6 +305,7 @@ class MailStack:
             "mail.pop3_legacy__port": ports["pop3"],
             "mail.submission__port": ports["submission"],
             "mail.submissions__port": ports["submissions"],
+            "mail.submission_legacy__port": ports["legacy"],
             "smtpd__maildir": str(self.root),
             "smtpd__certificate": str(self.certificate[0]),
             "smtpd__certificate_key": str(self.certificate[1]),
@@ -309,7 +315,10 @@ class MailStack:
             "platform__mail_log": str(self.log_file),
             "platform__doveadm": f"doveadm -c {self.dovecot}/dovecot.conf",
         }
-        servers = ("imap", "pop3", "imap_legacy", "pop3_legacy", "submission", "submissions")
+        servers = (
+            *("imap", "pop3", "imap_legacy", "pop3_legacy"),
+            *("submission", "submissions", "submission_legacy"),
+        )
         knobs |= {f"mail.{server}__host": "localhost" for server in servers}
         if smarthost is not None:
             knobs |= {"smtpd__smarthost": "127.0.0.1", "smtpd__smarthost_port": smarthost}

@@ -126,7 +126,7 @@ def test_isp_17_legacy_programs_get_pop3_110_and_587_with_authentication() -> No
         Incoming("pop3", "pop.example.jp", 110, "none"),
         Incoming("imap", "imap.example.jp", 143, "none"),
     )
-    assert own.outgoing == Outgoing("smtp.example.jp", 587, "none", "password")
+    assert own.outgoing == Outgoing("smtp-legacy.example.jp", 587, "none", "password")
 
 
 @pytest.mark.parametrize("key", MAIL_OF_BOTH_AGES)
@@ -260,13 +260,15 @@ def test_isp_17_ports_and_servers_come_from_the_policy_alone(key: str, language:
         pop3=server("two.example", 1995),
         pop3_legacy=server("three.example", 1110),
         submission=server("four.example", 1587),
+        submission_legacy=server("five.example", 1587),
     )
     guide = made(key, language, mail=mail)
     text = guides.guide_text(guide, language)
     for other in ("993", "995", "110", "587"):
         assert re.search(rf"\b{other}\b", text) is None
     assert "1587" in text
-    assert "four.example" in text
+    assert ("four.example" in text) is not guide.legacy
+    assert ("five.example" in text) is guide.legacy
     assert ("three.example" in text) is guide.legacy
     assert ("one.example" in text) is not guide.legacy
 
@@ -422,7 +424,7 @@ def test_json_is_what_the_command_line_promises_and_round_trips(
             for server in own.incoming
         ],
         "outgoing": {
-            "host": "smtp.example.jp",
+            "host": "smtp-legacy.example.jp" if guide.legacy else "smtp.example.jp",
             "port": 587,
             "security": own.outgoing.security,
             "authentication": "password",

@@ -82,6 +82,29 @@ def test_isp_17_the_servers_of_the_policy_are_the_ports_that_listen(
     assert [(each.name, each.number, each.tls) for each in found] == ports
 
 
+@pytest.mark.req("ISP-17")
+def test_isp_17_programs_out_of_support_send_by_a_port_of_their_own() -> None:
+    master = texts()["postfix/master.cf"]
+    assert re.search(
+        r"^587 inet .*\n.*\n +-o smtpd_tls_security_level=encrypt$", master, re.MULTILINE
+    )
+    assert re.search(
+        r"^10588 inet .*\n.*legacy\n +-o smtpd_tls_auth_only=no$", master, re.MULTILINE
+    )
+    for name in ("README.md", "README.ja.md"):
+        assert "tcp dport 587 redirect to :10588" in texts()[name]
+    none = policy("mail", submission_legacy=POLICY.mail.submission)
+    assert "legacy" not in texts(policy=none)["postfix/master.cf"]
+    assert "10588" not in texts(policy=none)["README.md"]
+
+
+@pytest.mark.parametrize("taken", ["submission", "submissions"])
+def test_all_04_a_port_that_asks_for_tls_asks_everybody(taken: str) -> None:
+    clear = msgspec.structs.replace(getattr(POLICY.mail, taken), security="none")
+    with pytest.raises(Refused, match=r"^mail\.submission_legacy\.host: port \d+ of smtp"):
+        texts(policy=policy("mail", submission_legacy=clear))
+
+
 def test_all_04_one_port_cannot_be_with_tls_and_without() -> None:
     with pytest.raises(Refused, match=r"^mail\.pop3\.port: one port cannot be both"):
         listeners("pop3", [server(995, "ssl"), server(995, "none")])
@@ -202,9 +225,9 @@ def test_all_05_both_readmes_have_the_same_steps_and_name_every_file(
 def test_isp_17_the_limits_are_asked_three_times_when_there_is_somebody_to_ask() -> None:
     without = texts()["postfix/main.cf"]
     assert "$limits" not in without
-    asked = texts(policy=policy("platform", policy_service="inet:127.0.0.1:10587"))
+    asked = texts(policy=policy("platform", policy_service="inet:127.0.0.1:10588"))
     assert asked["postfix/main.cf"].count("check_policy_service { $limits }") == 3
-    assert "limits = inet:127.0.0.1:10587," in asked["postfix/main.cf"]
+    assert "limits = inet:127.0.0.1:10588," in asked["postfix/main.cf"]
 
 
 def test_isp_17_a_protected_connection_to_the_database_stays_protected() -> None:

@@ -39,6 +39,7 @@ def published(port: int) -> Mail:
         pop3=nobody,
         imap_legacy=clear,
         pop3_legacy=clear,
+        submission_legacy=clear,
         submission=submission,
         submissions=nobody,
     )

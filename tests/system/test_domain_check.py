@@ -42,6 +42,7 @@ SERVERS = [
     "pop.example.jp. 3600 IN AAAA 2001:db8::1",
     "smtp.example.jp. 3600 IN A 192.0.2.2",
     "smtp.example.jp. 3600 IN AAAA 2001:db8::2",
+    "smtp-legacy.example.jp. 3600 IN A 192.0.2.9",
     "mx.example.jp. 3600 IN A 192.0.2.3",
     "www.example.jp. 3600 IN A 192.0.2.4",
 ]

@@ -32,7 +32,10 @@ TRANSPORT = ["submission-connect", "submission-no-auth-before-tls", "submission-
 WRONG = ["submission-wrong-password", "imap-wrong-password"]
 PUBLISHED = [
     f"published-{server}"
-    for server in ("imap", "imap-legacy", "pop3", "pop3-legacy", "submission", "submissions")
+    for server in (
+        *("imap", "imap-legacy", "pop3", "pop3-legacy"),
+        *("submission", "submission-legacy", "submissions"),
+    )
 ]
 ALL_STEPS = [
     *("state", *TRANSPORT, "submission-log-in", "imap-connect", "pop3-connect", "imap-log-in"),
