@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 import click
 
 from cli.app import App, note, pass_app
-from cli.parameters import EXISTING_FILE, NEW_FILE
-from isp.errors import Fault, Refused
+from cli.parameters import NEW_FILE
+from isp.errors import Refused
 
 if TYPE_CHECKING:
-    from provisioning.platform import Postgresql
     from provisioning.radius_log import Login
 
 
@@ -145,11 +144,6 @@ def _login_json(login: Login, language: str) -> dict[str, object]:
 @click.option("--port", type=click.IntRange(1, 65535), default=1812, help="Its port [1812].")
 @click.option("--run-dir", default="/run/freeradius", help="Folder of its PID file.")
 @click.option("--user", default="freerad", help="User and group that it runs as.")
-@click.option(
-    "--password-file",
-    type=EXISTING_FILE,
-    help="Password of isp_radius, where `isp mail-platform render` has made one.",
-)
 @pass_app
 def render(
     app: App,
@@ -159,7 +153,6 @@ def render(
     port: int,
     run_dir: str,
     user: str,
-    password_file: Path | None,
 ) -> None:
     """Write the whole configuration of FreeRADIUS for the connection accounts, and how to install it.
 
@@ -170,16 +163,17 @@ def render(
     Example:
       isp access render -o /etc/isp-radius --nas 203.0.113.10
     """
-    from cli.rendered import write_rendered
+    from cli.rendered import kept_password, read_by_servers, write_rendered
     from provisioning.radius import OWN, ROLE, Radius, Secrets, radius_files
 
     folder = folder.absolute()
     kept = folder / f"{ROLE}.password"
-    password = _password(password_file or (kept if kept.exists() else None))
+    password = kept_password(kept)
     log = app.policy.platform.radius_log
     radius = Radius(
         folder=PurePosixPath(folder),
-        source=_source(app),
+        source=read_by_servers(app)
+        or PurePosixPath(app.path(app.policy.platform.feed) / "radius.db"),
         log=PurePosixPath(app.path(log) if log else "/var/log/freeradius/radius.log"),
         nas=nas,
         listen=listen,
@@ -198,35 +192,3 @@ def render(
     written = write_rendered(folder, files, own=OWN, private={kept.name})
     note(f"{folder / 'README.txt'} says how to install it")
     app.show({"folder": str(folder), "files": written})
-
-
-def _password(file: Path | None) -> str:
-    """The role's password from its file, or a new one of 192 random bits."""
-    if file is None:
-        return secrets.token_urlsafe(24)
-    try:
-        password = file.read_text("ascii").strip()
-    except (OSError, UnicodeDecodeError) as wrong:
-        raise Fault(f"password_file: cannot read {file}: {wrong}") from None
-    if not password.replace("-", "").replace("_", "").isalnum():
-        raise Refused("password_file", f"{file} does not hold one word of letters, digits, - and _")
-    return password
-
-
-def _source(app: App) -> Postgresql | PurePosixPath:
-    """What FreeRADIUS reads: over loopback where the office itself comes by a socket."""
-    from sqlalchemy.engine import make_url
-
-    from provisioning.platform import Postgresql
-
-    url = make_url(app.engine.url)
-    if url.get_backend_name() == "sqlite":
-        return PurePosixPath(app.path(app.policy.platform.feed) / "radius.db")
-    words = {name: value for name, value in url.query.items() if isinstance(value, str)}
-    host = url.host or words.get("host", "")
-    return Postgresql(
-        host="127.0.0.1" if not host or host.startswith("/") else host,
-        port=url.port or int(words.get("port", 5432)),
-        name=url.database or "isp",
-        tls=tuple((name, words[name]) for name in ("sslmode", "sslrootcert") if name in words),
-    )

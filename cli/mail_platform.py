@@ -5,16 +5,12 @@ from __future__ import annotations
 import secrets
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from cli.app import App, note, pass_app
 from cli.parameters import DAY
 from isp.errors import Fault
-
-if TYPE_CHECKING:
-    from provisioning.platform import Feed, Postgresql
 
 
 @click.group("mail-platform")
@@ -41,23 +37,22 @@ def mail_platform() -> None:
 def render(app: App, folder: Path, values: tuple[str, ...]) -> None:
     """Write the configuration of Postfix and Dovecot, and how to install it (README.md).
 
-    With PostgreSQL the servers get roles of their own (database.sql), which see the views made for
+    With PostgreSQL the servers get a role of their own (database.sql), which sees the views made for
     them and nothing else; with SQLite they get the feed, which is begun by this.
 
     \b
     Example:
       isp mail-platform render -o platform
     """
-    from cli.rendered import write_rendered
+    from cli.rendered import kept_password, read_by_servers, write_rendered
     from cli.smtpd import certificate_of
     from provisioning.feed import begin
-    from provisioning.platform import ROLES, Feed, Layout, Platform, rendered
+    from provisioning.platform import ROLE, Feed, Layout, Platform, rendered
 
     certificate, key = certificate_of(app)
-    source = _source(app)
-    passwords = (
-        {} if isinstance(source, Feed) else {role: _password(folder, role) for role in ROLES}
-    )
+    source = read_by_servers(app) or Feed(str(app.path(app.policy.platform.feed) / "mail.db"))
+    kept = folder / f"{ROLE}.password"
+    password = "" if isinstance(source, Feed) else kept_password(kept)
     files = rendered(
         Platform(
             policy=app.policy,
@@ -66,18 +61,17 @@ def render(app: App, folder: Path, values: tuple[str, ...]) -> None:
             mail_root=str(app.path(app.policy.smtpd.maildir)),
             certificate=str(certificate),
             key=str(key),
-            passwords=passwords,
+            password=password,
             salt=secrets.token_bytes(16),
         )
     )
     texts = {file.path: file.text for file in files}
-    texts |= {f"{role}.password": f"{password}\n" for role, password in passwords.items()}
-    private = {file.path for file in files if file.private}
+    private = {file.path for file in files if file.private} | {kept.name}
     if isinstance(source, Feed):
         begin(app.engine, Path(source.path).parent)
-    written = write_rendered(
-        folder, texts, private=private | (texts.keys() - {f.path for f in files})
-    )
+    else:
+        texts[kept.name] = f"{password}\n"
+    written = write_rendered(folder, texts, private=private)
     note(f"{folder / 'README.md'} says how to install them")
     app.show({"folder": str(folder), "files": written})
 
@@ -175,34 +169,3 @@ def restore(app: App, address: str, into: str | None, archived_on: date | None) 
             "bytes": done.bytes,
         }
     )
-
-
-def _source(app: App) -> Postgresql | Feed:
-    """How the servers reach what they read.
-
-    An office that speaks to PostgreSQL by a socket is let in by the name of its system user, which
-    the servers are not: they come over loopback.
-    """
-    from sqlalchemy.engine import make_url
-
-    from provisioning.platform import Feed, Postgresql
-
-    url = make_url(str(app.engine.url.render_as_string(hide_password=False)))
-    if url.get_backend_name() == "sqlite":
-        return Feed(str(app.path(app.policy.platform.feed) / "mail.db"))
-    words = {name: value for name, value in url.query.items() if isinstance(value, str)}
-    host = url.host or words.get("host", "")
-    return Postgresql(
-        host="127.0.0.1" if not host or host.startswith("/") else host,
-        port=url.port or int(words.get("port", 5432)),
-        name=url.database or "isp",
-        tls=tuple((name, words[name]) for name in ("sslmode", "sslrootcert") if name in words),
-    )
-
-
-def _password(folder: Path, role: str) -> str:
-    """The password of a role, as it was made with this folder, or a new one of 192 random bits."""
-    try:
-        return (folder / f"{role}.password").read_text("ascii").strip()
-    except FileNotFoundError:
-        return secrets.token_urlsafe(24)

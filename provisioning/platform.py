@@ -10,7 +10,7 @@ import base64
 import hashlib
 import hmac
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final, Literal
 
@@ -18,13 +18,16 @@ from isp.documents import environment
 from isp.errors import Refused
 from isp.policy import Desk, Mail, Policy, Server
 
-ROLES: Final[Mapping[str, tuple[str, ...]]] = {
-    "isp_mail": (
-        *("mail_domain", "mail_login", "mail_user", "mail_route", "mail_sender", "mail_refused"),
-    ),
-    "isp_radius": ("radcheck", "radreply"),
-}
-"""PostgreSQL's roles for the servers, and the views that each may read."""
+ROLE: Final = "isp_mail"
+VIEWS: Final = (
+    "mail_domain",
+    "mail_login",
+    "mail_user",
+    "mail_route",
+    "mail_sender",
+    "mail_refused",
+)
+"""PostgreSQL's role for the mail servers, and what it may read."""
 
 _MAPS: Final = {
     "domains": (
@@ -38,6 +41,12 @@ _MAPS: Final = {
     "routes": (
         "virtual_alias_maps: mailboxes to themselves, forwards, aliases, and @DOMAIN for a catch-all.",
         "SELECT destination FROM mail_route WHERE address = '%s'",
+    ),
+    "postmaster": (
+        "virtual_alias_maps, too: postmaster@ and abuse@ of every domain without such a mailbox.",
+        "SELECT 'postmaster@{hostname}' FROM mail_domain"
+        " WHERE '%s' IN ('postmaster@' || name, 'abuse@' || name)"
+        " AND NOT EXISTS (SELECT 1 FROM mail_route WHERE address = '%s')",
     ),
     "senders": (
         "smtpd_sender_login_maps: who may send as this address.",
@@ -133,7 +142,7 @@ class Rendered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Platform:
-    """Everything that is written from; paths are absolute, passwords are those of `ROLES`."""
+    """Everything that is written from; paths are absolute, the password is the role's."""
 
     policy: Policy
     layout: Layout
@@ -141,7 +150,7 @@ class Platform:
     mail_root: str
     certificate: str
     key: str
-    passwords: Mapping[str, str]
+    password: str
     salt: bytes
 
     def __post_init__(self) -> None:
@@ -236,6 +245,7 @@ def _files(platform: Platform) -> Iterator[Rendered]:
     yield Rendered("postfix/main.cf", filled("postfix/main.cf"))
     yield Rendered("postfix/master.cf", filled("postfix/master.cf"))
     for name, (purpose, query) in _MAPS.items():
+        query = query.replace("{hostname}", platform.policy.mail.submission.host)
         text = filled("postfix/map.cf", purpose=purpose, query=query)
         yield Rendered(f"postfix/isp-{name}.cf", text)
     yield Rendered("dovecot/dovecot.conf", filled("dovecot/dovecot.conf"))
@@ -287,15 +297,12 @@ def _values(platform: Platform) -> dict[str, Any]:
         "source": source,
         "sqlite": sqlite,
         "database_tls": () if isinstance(source, Feed) else source.tls,
-        "password": platform.passwords.get("isp_mail", ""),
-        "roles": [
-            {
-                "name": name,
-                "views": views,
-                "verifier": scram_verifier(platform.passwords.get(name, ""), platform.salt),
-            }
-            for name, views in ROLES.items()
-        ],
+        "password": platform.password,
+        "role": {
+            "name": ROLE,
+            "views": VIEWS,
+            "verifier": scram_verifier(platform.password, platform.salt),
+        },
         "smarthost": f"[{smarthost}]:{policy.smtpd.smarthost_port}" if smarthost else "",
         "certificate": platform.certificate,
         "key": platform.key,

@@ -16,9 +16,10 @@ from typing import Final
 from isp.documents import environment
 from isp.errors import Refused
 from isp.policy import Desk, Operator
-from provisioning.platform import ROLES, Postgresql, scram_verifier
+from provisioning.platform import Postgresql, scram_verifier
 
 ROLE: Final = "isp_radius"
+VIEWS: Final = ("radcheck", "radreply")
 OWN: Final = frozenset({"clients.conf"})
 """The operator's own, with the secrets of the access servers: written once, never over."""
 
@@ -110,10 +111,12 @@ def _values(
         "port": radius.port,
         "nas": radius.nas,
         "secret": quoted(secrets.nas),
-        "role": ROLE,
+        "role": {
+            "name": ROLE,
+            "views": VIEWS,
+            "verifier": scram_verifier(secrets.role, secrets.salt),
+        },
         "password": secrets.role,
-        "verifier": scram_verifier(secrets.role, secrets.salt),
-        "views": ", ".join(ROLES[ROLE]),
         "suspended": quoted(suspended_message(desk)),
         "server": source if isinstance(source, Postgresql) else None,
         "feed": quoted(str(source)) if isinstance(source, PurePosixPath) else "",

@@ -103,9 +103,8 @@ class MailStack:
         folder.mkdir(exist_ok=True)
         on_postgresql = not self.office.database_url.startswith("sqlite")
         if on_postgresql:
-            for role in ("isp_mail", "isp_radius"):
-                (folder / f"{role}.password").touch(mode=0o600)
-                (folder / f"{role}.password").write_text(ROLE_PASSWORD)
+            (folder / "isp_mail.password").touch(mode=0o600)
+            (folder / "isp_mail.password").write_text(ROLE_PASSWORD)
         places = {
             "postfix": self.postfix,
             "dovecot": self.dovecot,

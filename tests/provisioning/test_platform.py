@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from isp.errors import Refused
 from isp.policy import Desk, Policy, Server, parse, profile_text
 from provisioning.platform import (
-    ROLES,
     Feed,
     Layout,
     Platform,
@@ -42,7 +41,7 @@ def platform(**changed: Any) -> Platform:
         "mail_root": "/var/mail/isp",
         "certificate": "/etc/ssl/isp.pem",
         "key": "/etc/ssl/isp.key",
-        "passwords": dict.fromkeys(ROLES, PASSWORD),
+        "password": PASSWORD,
         "salt": bytes(16),
     }
     return Platform(**values | changed)
@@ -225,9 +224,9 @@ def test_all_05_both_readmes_have_the_same_steps_and_name_every_file(
 def test_isp_17_the_limits_are_asked_three_times_when_there_is_somebody_to_ask() -> None:
     without = texts()["postfix/main.cf"]
     assert "$limits" not in without
-    asked = texts(policy=policy("platform", policy_service="inet:127.0.0.1:10588"))
+    asked = texts(policy=policy("platform", policy_service="inet:127.0.0.1:10587"))
     assert asked["postfix/main.cf"].count("check_policy_service { $limits }") == 3
-    assert "limits = inet:127.0.0.1:10588," in asked["postfix/main.cf"]
+    assert "limits = inet:127.0.0.1:10587," in asked["postfix/main.cf"]
 
 
 def test_isp_17_a_protected_connection_to_the_database_stays_protected() -> None:

@@ -141,12 +141,13 @@ def radius(office: Office) -> Iterator[Radius]:
 
 def set_up(office: Office, radius: Radius) -> None:
     """`isp access render`, and what its README.txt says."""
-    passwords = radius.home / "password"
-    passwords.write_text(ROLE_PASSWORD)
+    radius.folder.mkdir(0o750, exist_ok=True)
+    if not office.database_url.startswith("sqlite"):
+        (radius.folder / "isp_radius.password").touch(0o600)
+        (radius.folder / "isp_radius.password").write_text(ROLE_PASSWORD)
     rendered = office.ok(
         *("access", "render", "-o", radius.folder, "--nas", "127.0.0.1", "--user", USER),
         *("--listen", "127.0.0.1", "--port", radius.port, "--run-dir", radius.home / "log"),
-        *("--password-file", passwords),
     )
     assert "radiusd.conf" in rendered["files"]
     handed_to_the_server(radius.folder)
