@@ -144,7 +144,8 @@ class AppPassword(Base):
     """A further password of a mailbox, for one device or program [アプリパスワード].
 
     It is generated, 90 random bits, so that a plain SHA-256 in hexadecimal keeps it as safe as a
-    slow hash does, and servers find it by it. After `expires_at` it opens nothing.
+    slow hash does. Dovecot finds it by the first four digits, which differ within a mailbox. After
+    `expires_at` it opens nothing.
     """
 
     __tablename__ = "app_password"

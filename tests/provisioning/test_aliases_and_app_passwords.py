@@ -14,6 +14,7 @@ from isp.errors import Refused
 from isp.journal import history
 from isp.tables import Journal
 from provisioning.passwords import digest_of, generate_app_password
+from provisioning.runs import app_passwords as runs
 from provisioning.runs.aliases import add_alias, aliases, remove_alias, set_catch_all
 from provisioning.runs.app_passwords import (
     add_app_password,
@@ -218,6 +219,29 @@ def test_app_passwords_are_few_named_and_taken_back_one_by_one(
                 add_app_password(session, later, HANAKO, wrong)
         with pytest.raises(Refused, match="expired already"):
             add_app_password(session, later, HANAKO, "x", timedelta())
+
+
+def test_app_passwords_of_a_mailbox_are_told_apart_by_four_digits(
+    mailboxes: Engine, day: MakeDay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shift = shift_of(day("2026-04-10"))
+    alike = iter(alike_by_digest())
+    monkeypatch.setattr(runs, "generate_app_password", lambda: next(alike))
+    with Session(mailboxes) as session:
+        first, _ = add_app_password(session, shift, TARO, "phone")
+        second, _ = add_app_password(session, shift, TARO, "tablet")
+        assert first.digest[:4] != second.digest[:4]
+        assert next(alike, None) is None, "the one that began alike was thrown away"
+
+
+def alike_by_digest() -> tuple[str, str, str]:
+    """Two whose digests begin with the same four digits, and another."""
+    seen: dict[str, str] = {}
+    for number in range(100_000):
+        first = seen.setdefault(digest_of(str(number))[:4], str(number))
+        if first != str(number):
+            return first, str(number), "another"
+    raise AssertionError("no such pair")
 
 
 @pytest.mark.parametrize("how", ["reissue", "remove"])
