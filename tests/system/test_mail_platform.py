@@ -235,6 +235,22 @@ def test_isp_17_programs_out_of_support_fetch_without_tls(mail: Place) -> None:
     mail.stack.imap(box.address, box.password, tls=False).logout()
 
 
+def test_isp_17_programs_out_of_support_send_without_tls_by_a_port_of_their_own(
+    mail: Place,
+) -> None:
+    box, text = mail.box(), needle()
+    with smtplib.SMTP("127.0.0.1", mail.stack.ports["legacy"], timeout=20) as client:
+        client.ehlo("pc.example.net")
+        assert client.has_extn("auth")
+        assert client.docmd("MAIL", "FROM:<a@example.org>")[0] == 250
+        assert client.docmd("RCPT", f"TO:<{box.address}>")[0] == 554, "only after a log-in"
+        client.rset()
+        client.login(box.address, box.password)
+        assert client.docmd("MAIL", "FROM:<other@example.jp>")[0] == 553, "only as oneself"
+        client.sendmail(box.address, [box.address], message(box.address, box.address, text))
+    mail.stack.wait_for(box.address, text.encode())
+
+
 def test_isp_17_swaks_sends_on_587_and_465(mail: Place) -> None:
     box = mail.box()
     for port, tls, mechanism in (
@@ -355,6 +371,17 @@ def test_isp_17_nothing_is_relayed_for_strangers(mail: Place) -> None:
         assert client.verify("postmaster@example.jp")[0] == 502
         assert client.docmd("ETRN example.jp")[0] in (458, 459, 500, 502)
         assert mail.stack.queue().strip() == "Mail queue is empty"
+
+
+def test_the_postmaster_of_every_domain_can_be_reached(mail: Place) -> None:
+    """RFC 5321, 4.5.1: the operator, unless a mailbox or an alias has the name."""
+    with mail.stack.mx() as client:
+        client.ehlo("mx.example.net")
+        client.mail("<>")
+        for name, code in (("postmaster", 250), ("abuse", 250), ("sales-of-nobody", 550)):
+            assert client.docmd("RCPT", f"TO:<{name}@example.jp>")[0] == code, name
+        assert client.docmd("RCPT", "TO:<postmaster@example.org>")[0] == 554
+        client.rset()
 
 
 # Suspensions
