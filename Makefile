@@ -7,7 +7,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 # Debian packages that the tests run for real; `make demo` needs none of them.
 SYSTEM_PACKAGES := postgresql poppler-utils nsd \
-  postfix postfix-pgsql postfix-sqlite dovecot-imapd dovecot-pop3d dovecot-lmtpd dovecot-pgsql dovecot-sqlite \
+  postfix postfix-pgsql postfix-sqlite opendkim dovecot-imapd dovecot-pop3d dovecot-lmtpd dovecot-pgsql dovecot-sqlite \
   freeradius freeradius-postgresql freeradius-utils nginx-light libnginx-mod-http-dav-ext \
   swaks msmtp fetchmail isync neomutt thunderbird xvfb xdotool libnss3-tools zbar-tools procmail
 

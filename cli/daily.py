@@ -248,7 +248,7 @@ def reconcile_mailboxes(app: App) -> Done:
 
 
 def reconcile_platform(app: App) -> Done:
-    """Sessions of the barred end, and Maildirs follow their mailboxes."""
+    """Sessions of the barred end, Maildirs follow their mailboxes, and the keys of today sign."""
     from cli.reconciling import bring_in_line
 
     outcome = bring_in_line(app)
@@ -316,9 +316,9 @@ STEPS = (
     Step("transfer-file", export_transfers),
     Step("card-file", export_cards),
     Step("mailboxes", reconcile_mailboxes),
+    Step("dkim", advance_dkim),
     Step("mail-platform", reconcile_platform),
     Step("web-space", keep_web_spaces),
-    Step("dkim", advance_dkim),
     Step("outbox", deliver),
 )
 

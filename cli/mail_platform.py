@@ -63,6 +63,7 @@ def render(app: App, folder: Path, values: tuple[str, ...]) -> None:
             key=str(key),
             password=password,
             salt=secrets.token_bytes(16),
+            dkim=str(app.path(app.policy.platform.dkim)) if app.policy.platform.dkim else "",
         )
     )
     texts = {file.path: file.text for file in files}
@@ -80,10 +81,11 @@ def render(app: App, folder: Path, values: tuple[str, ...]) -> None:
 @click.option("--dry-run", is_flag=True, help="Tell what would be done, and do nothing.")
 @pass_app
 def reconcile(app: App, dry_run: bool) -> None:
-    """Bring feed, sessions and Maildirs in line with the mailboxes; `isp daily` does it, too.
+    """Bring feed, sessions, Maildirs and signing keys in line; `isp daily` does it, too.
 
     Missing Maildirs are made, those of removed mailboxes go to the archive, old archives are
-    forgotten. A Maildir that no mailbox has is told and left as it is.
+    forgotten. A Maildir that no mailbox has is told and left as it is. OpenDKIM gets the keys that
+    sign today (platform.dkim) and is told to read them.
 
     \b
     Example:

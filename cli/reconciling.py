@@ -7,12 +7,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from cli.app import App, note
-from isp.errors import Fault
+from isp.errors import Fault, Refused
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from provisioning.reconciling import Action
 
 JOB: Final = "maildirs"
+SIGNING: Final = "mail-signing"
+OPENDKIM: Final = "OpenDKIM"
 
 
 @dataclass
@@ -32,7 +36,7 @@ class Outcome:
 
 
 def bring_in_line(app: App, *, dry_run: bool = False) -> Outcome:
-    """Feed, sessions and Maildirs, in this order: who is barred must not write into a Maildir any more."""
+    """Feed, sessions, Maildirs and keys; who is barred must not write into a Maildir any more."""
     from isp.database import job_lock
 
     outcome = Outcome()
@@ -40,6 +44,7 @@ def bring_in_line(app: App, *, dry_run: bool = False) -> Outcome:
         _feed(app, outcome, dry_run=dry_run)
         _sessions(app, outcome, dry_run=dry_run)
         _maildirs(app, outcome, dry_run=dry_run)
+        _signing(app, outcome, dry_run=dry_run)
     return outcome
 
 
@@ -115,18 +120,70 @@ def _maildirs(app: App, outcome: Outcome, *, dry_run: bool) -> None:
         outcome.fail(str(root_of(app.shift)), full)
         return
     if failed or stuck:
-        _park(app, failed, stuck - failed.keys())
+        _park(app, JOB, failed, stuck - failed.keys())
 
 
-def _park(app: App, failed: dict[str, str], done: set[str]) -> None:
+def _park(app: App, job: str, failed: dict[str, str], done: set[str]) -> None:
     """What could not be done is listed by `isp check` until it could."""
     from cli.daily import park, unpark
 
     with app.transaction() as session:
         for subject, why in failed.items():
-            park(session, app.shift, JOB, subject, Fault(why))
+            park(session, app.shift, job, subject, Fault(why))
         for subject in done:
-            unpark(session, JOB, subject)
+            unpark(session, job, subject)
+
+
+def _signing(app: App, outcome: Outcome, *, dry_run: bool) -> None:
+    """OpenDKIM's files follow the keys; what it has not taken up, the next run tells it again."""
+    from cli.sessions import parked
+    from provisioning.runs.signing import clear, folder_of, planned
+
+    try:
+        folder = folder_of(app.shift)
+        with app.reading() as session:
+            waiting = bool(parked(session, SIGNING))
+            plan = planned(session, app.shift, folder) if folder else None
+        if folder is None or plan is None:
+            if waiting and not dry_run:
+                _park(app, SIGNING, {}, {OPENDKIM})
+            return
+        if plan.texts or waiting:
+            if not dry_run:
+                _hand_out(app, folder)
+            outcome.actions += [
+                {"act": "write", "address": "", "detail": f"{folder / name}"} for name in plan.texts
+            ]
+            outcome.actions.append(
+                {"act": "reload", "address": "", "detail": app.policy.platform.dkim_reload}
+            )
+        elif plan.left_over:
+            if not dry_run:
+                clear(folder, plan.left_over)
+            outcome.actions += [
+                {"act": "clear", "address": "", "detail": f"{folder / name}"}
+                for name in plan.left_over
+            ]
+    except (Refused, Fault) as wrong:
+        outcome.fail(OPENDKIM, wrong)
+        if not dry_run:
+            _park(app, SIGNING, {OPENDKIM: str(wrong)}, set())
+
+
+def _hand_out(app: App, folder: Path) -> None:
+    """Journal, write, tell, in this order: parked until OpenDKIM has been told."""
+    from isp.tables import Parked
+    from provisioning.runs.signing import hand_out, planned, take_up, write
+
+    with app.transaction() as session:
+        plan = planned(session, app.shift, folder)
+        hand_out(session, app.shift, plan)
+        reason, since = "to be told of its keys by `isp daily`", app.day.today
+        if session.get(Parked, (SIGNING, OPENDKIM)) is None:
+            session.add(Parked(job=SIGNING, subject=OPENDKIM, reason=reason, since=since))
+    write(folder, plan)
+    take_up(app.policy.platform.dkim_reload)
+    _park(app, SIGNING, {}, {OPENDKIM})
 
 
 def _told(action: Action) -> dict[str, str]:

@@ -222,6 +222,8 @@ class Platform(Section, frozen=True, kw_only=True):
         "vmail"
     )
     doveadm: Optional = ""
+    dkim: Optional = ""
+    dkim_reload: Optional = ""
     mail_log: Optional = ""
     radius_log: Optional = ""
     archive: Text = "archive"

@@ -17,6 +17,7 @@ from typing import Any, Final, Literal
 from isp.documents import environment
 from isp.errors import Refused
 from isp.policy import Desk, Mail, Policy, Server
+from provisioning import opendkim
 
 ROLE: Final = "isp_mail"
 VIEWS: Final = (
@@ -80,6 +81,9 @@ class Layout:
     run: str = "/run/dovecot"
     dovecot_state: str = "/var/lib/dovecot"
     instance: str = "dovecot"
+    opendkim: str = "/etc/opendkim.conf"
+    opendkim_run: str = "/run/opendkim"
+    opendkim_user: str = "opendkim"
     postfix_user: str = "postfix"
     postdrop_group: str = "postdrop"
     dovecot_user: str = "dovecot"
@@ -152,9 +156,12 @@ class Platform:
     key: str
     password: str
     salt: bytes
+    dkim: str = ""
 
     def __post_init__(self) -> None:
         policy = self.policy
+        if self.dkim:
+            opendkim.check_knobs(self.dkim, policy.platform.dkim_reload)
         for knob, path in (
             ("smtpd.maildir", self.mail_root),
             ("smtpd.certificate", self.certificate),
@@ -251,6 +258,8 @@ def _files(platform: Platform) -> Iterator[Rendered]:
     yield Rendered("dovecot/dovecot.conf", filled("dovecot/dovecot.conf"))
     for name in ("dovecot-app.conf.ext", "dovecot-sql.conf.ext", "dovecot-barred.conf.ext"):
         yield Rendered(f"dovecot/{name}", filled(f"dovecot/{name}"), private=True)
+    if platform.dkim:
+        yield Rendered("opendkim/opendkim.conf", filled("opendkim/opendkim.conf"))
     if isinstance(platform.source, Postgresql):
         yield Rendered("database.sql", filled("database.sql"))
     if platform.policy.platform.mail_log:
@@ -308,6 +317,9 @@ def _values(platform: Platform) -> dict[str, Any]:
         "key": platform.key,
         "mail_root": platform.mail_root,
         "vmail": policy.platform.vmail,
+        "dkim": platform.dkim,
+        "key_table": f"{platform.dkim}/{opendkim.KEYS}",
+        "signing_table": f"{platform.dkim}/{opendkim.SENDERS}",
         "policy_service": policy.platform.policy_service,
         "size_limit": policy.smtpd.size_limit,
         "recipient_limit": policy.smtpd.recipient_limit,

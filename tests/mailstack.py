@@ -60,9 +60,17 @@ class MailStack:
     """Postfix and Dovecot of one office; `smarthost` is the port of 127.0.0.1 for outside mail."""
 
     def __init__(
-        self, office: office.Office, smarthost: int | None = None, **knobs: str | int
+        self,
+        office: office.Office,
+        smarthost: int | None = None,
+        *,
+        signs: bool = False,
+        **knobs: str | int,
     ) -> None:
-        """Further `knobs` of isp.toml are named as `section__knob`, such as `smtpd__size_limit`."""
+        """Further `knobs` of isp.toml are named as `section__knob`, such as `smtpd__size_limit`.
+
+        With `signs` there is an OpenDKIM, too.
+        """
         if os.geteuid():
             raise RuntimeError("Postfix and Dovecot can be started by root only")
         self.office = office
@@ -71,6 +79,8 @@ class MailStack:
         self.postfix = self.home / "etc" / "postfix"
         self.dovecot = self.home / "etc" / "dovecot"
         self.root = self.home / "mail"
+        # OpenDKIM takes no keys from below a folder in which everybody may write.
+        self.dkim = Path(tempfile.mkdtemp(prefix="isp-dkim-", dir="/var/lib")) if signs else None
         self.log_file = self.home / "mail.log"
         self.ports = dict(zip(PORTS, _free_ports(len(PORTS)), strict=True))
         try:
@@ -78,7 +88,7 @@ class MailStack:
             self._lay_out()
             self._set_knobs(smarthost, knobs)
         except BaseException:
-            shutil.rmtree(self.home)
+            self._clear()
             raise
 
     # Starting and stopping
@@ -95,7 +105,12 @@ class MailStack:
     def __exit__(self, *_: object) -> None:
         self.stop_postfix()
         self.stop_dovecot()
-        shutil.rmtree(self.home)
+        self.stop_opendkim()
+        self._clear()
+
+    def _clear(self) -> None:
+        for place in filter(None, (self.home, self.dkim)):
+            shutil.rmtree(place)
 
     def render(self) -> None:
         """Write the configuration by the command, and install it as its README says."""
@@ -112,6 +127,7 @@ class MailStack:
             "postfix_state": self.home / "state-postfix",
             "run": self.home / "run",
             "dovecot_state": self.home / "state-dovecot",
+            "opendkim_run": self.home / "run-opendkim",
             "instance": self.home.name,
             "postfix_interfaces": "127.0.0.1",
             "dovecot_listen": "127.0.0.1",
@@ -125,6 +141,8 @@ class MailStack:
             self._install(file, self.postfix, group, mode)
         for file in (folder / "dovecot").iterdir():
             self._install(file, self.dovecot, "root", "0644" if file.suffix == ".conf" else "0600")
+        if self.dkim:
+            self._install(folder / "opendkim" / "opendkim.conf", self.home / "etc", "root", "0644")
         if on_postgresql:
             self._make_roles(folder / "database.sql")
         else:
@@ -139,6 +157,9 @@ class MailStack:
         private.mkdir(mode=0o700, exist_ok=True)
         shutil.chown(private, "postfix", "root")
         self.start_dovecot()
+        if self.dkim:
+            self.office.ok("mail-platform", "reconcile")
+            self.start_opendkim()
         self.start_postfix()
 
     def start_postfix(self) -> None:
@@ -148,6 +169,17 @@ class MailStack:
     def start_dovecot(self) -> None:
         self.run("dovecot", "-c", self.dovecot / "dovecot.conf")
         self._wait_for_ports("imap", "imaps", "pop3", "pop3s")
+
+    def start_opendkim(self) -> None:
+        self.run("opendkim", "-x", self.home / "etc" / "opendkim.conf")
+        end = time.monotonic() + 10
+        while not (self.home / "run-opendkim" / "opendkim.pid").exists():
+            if time.monotonic() > end:
+                raise RuntimeError("OpenDKIM does not run")
+            time.sleep(0.02)
+
+    def stop_opendkim(self) -> None:
+        _end(self.home / "run-opendkim" / "opendkim.pid")
 
     def stop_postfix(self) -> None:
         _end(self.home / "queue" / "pid" / "master.pid")
@@ -293,6 +325,16 @@ class MailStack:
             (self.home / name).mkdir()
         self.root.chmod(0o700)
         os.chown(self.root, owner.pw_uid, owner.pw_gid)
+        if self.dkim:
+            signer, postfix = pwd.getpwnam("opendkim"), pwd.getpwnam("postfix")
+            for place, group, mode in (
+                (self.dkim, signer.pw_gid, 0o700),
+                (self.home / "run-opendkim", signer.pw_gid, 0o755),
+                (self.home / "queue" / "opendkim", postfix.pw_gid, 0o2750),
+            ):
+                place.mkdir(exist_ok=True)
+                os.chown(place, signer.pw_uid, group)
+                place.chmod(mode)
         os.chown(self.home / "state-postfix", pwd.getpwnam("postfix").pw_uid, -1)
 
     def _set_knobs(self, smarthost: int | None, more: dict[str, str | int]) -> None:
@@ -314,6 +356,11 @@ class MailStack:
             "platform__mail_log": str(self.log_file),
             "platform__doveadm": f"doveadm -c {self.dovecot}/dovecot.conf",
         }
+        if self.dkim:
+            pid = self.home / "run-opendkim" / "opendkim.pid"
+            # As `systemctl reload-or-restart` does: who does not run yet reads the tables when it starts.
+            knobs["platform__dkim_reload"] = f"sh -c 'test ! -e {pid} || kill -USR1 $(cat {pid})'"
+            knobs["platform__dkim"] = str(self.dkim)
         servers = (
             *("imap", "pop3", "imap_legacy", "pop3_legacy"),
             *("submission", "submissions", "submission_legacy"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from dataclasses import dataclass, field
 from datetime import date
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from isp.journal import record
 from isp.shift import Shift
 from provisioning.addresses import mail_domain
 from provisioning.dkim import Key, Pace, move, moves_due, new_selector, next_move
+from provisioning.opendkim import SigningKey
 from provisioning.tables import DkimKey, Domain
 
 if TYPE_CHECKING:
@@ -24,15 +24,6 @@ if TYPE_CHECKING:
 
 KEY_BITS = 2048
 """What signers should use at least (RFC 8301, 3.2); longer ones outgrow an answer by UDP."""
-
-
-@dataclass(frozen=True, slots=True)
-class SigningKey:
-    """What a mail server signs with; `private_key` is PEM (PKCS #8), for nobody else's eyes."""
-
-    domain: str
-    selector: str
-    private_key: str = field(repr=False)
 
 
 def domain_named(session: Session, name: str) -> Domain:
