@@ -82,13 +82,19 @@ def planned(session: Session, shift: Shift) -> list[Action]:
     """What would make Maildirs and archives fit the mailboxes, in the order in which it is done.
 
     Nothing while there is no root of Maildirs. Names are read, one domain after the other; no
-    Maildir is looked into.
+    Maildir is looked into. A folder closed to whoever runs this is a Fault: the rest of a day's run
+    does not depend on the mail.
     """
     try:
         with opened(root_of(shift)) as root:
             found = list(_found(session, shift, root))
     except FileNotFoundError:
         return []
+    except PermissionError as wrong:
+        raise Fault(
+            f"smtpd.maildir: {wrong.filename or root_of(shift)}: {wrong.strerror}; this has to be run by "
+            f"root, or by the owner of the mail (platform.vmail is {shift.policy.platform.vmail!r})"
+        ) from None
     return sorted(found, key=lambda action: _ORDER.index(type(action)))
 
 

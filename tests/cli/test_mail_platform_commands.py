@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import mailbox
 import os
 import signal
@@ -69,6 +70,29 @@ def test_all_02_what_would_be_done_is_told_and_then_done_once(desk: Office) -> N
     assert reconciled(desk) == reconciled(desk, "--dry-run") == []
     assert lying(desk) == ["hanako", "jiro", "taro"]
     assert nightly(desk) == {"done": 0, "failed": 0}
+
+
+def test_mail_that_is_closed_to_the_office_fails_its_step_and_no_other(
+    sqlite_template: Path, tmp_path: Path
+) -> None:
+    """One database is enough: this is about files. Root gives up its rights over those of others."""
+    (tmp_path / "isp.db").write_bytes(sqlite_template.read_bytes())
+    desk = Office(tmp_path, f"sqlite:///{tmp_path / 'isp.db'}")
+    root = tmp_path / "mail"
+    root.mkdir(mode=0)
+    rightless = ["setpriv", "--bounding-set", "-all", "--inh-caps", "-all"]
+    night = subprocess.run(
+        [*(rightless if os.geteuid() == 0 else ()), Path(sys.executable).with_name("isp")]
+        + ["--config", desk.config, "--format", "json", *TODAY, "daily"],
+        capture_output=True,
+        text=True,
+    )
+    assert night.returncode == 1
+    assert f"mail-platform: smtpd.maildir: {root}: Permission denied; " in night.stderr
+    failed = {each["name"]: each["failed"] for each in json.loads(night.stdout)["steps"]}
+    assert failed.pop("mail-platform") == 1
+    assert "outbox" in failed
+    assert set(failed.values()) == {0}
 
 
 @pytest.mark.req("ISP-01", "ALL-03")
