@@ -36,6 +36,7 @@ _NOT_AT_START: Final = frozenset(
     "›、。，．・：；？！）」』】〕〉》］｝ー々ぁぃぅぇぉっゃゅょァィゥェォッャュョ,.:;?!)]}"
 )
 _WORDS: Final = re.compile(r"[\u0021-\u02ff]+|[\u30a1-\u30ff]+|.", re.DOTALL)
+_TYPED: Final = re.compile(r"@?[\u0021-\u003f\u0041-\u02ff]+|.", re.DOTALL)
 _BROAD: Final = frozenset("MWmw@%")
 
 
@@ -58,12 +59,13 @@ def wrapped(text: str, room: float, *, mono: bool = False) -> tuple[str, ...]:
     """`text` in lines of at most `room` ems, at least one.
 
     Words of Latin letters or katakana stay whole where they fit on a line; a mark that ends something
-    does not begin a line, but hangs over the end of the one before [ぶら下げ].
+    does not begin a line, but hangs over the end of the one before [ぶら下げ]. An address that has to be
+    parted is parted before its @, so that nobody types a host name in two.
     """
     if text_width(text, mono=mono) <= room:
         return (text,)
     lines, line, used = [], "", 0.0
-    for word in _WORDS.findall(text):
+    for word in (_TYPED if mono else _WORDS).findall(text):
         width = text_width(word, mono=mono)
         pieces = [word] if width <= room else list(word)
         for piece in pieces:
@@ -220,17 +222,23 @@ def _box(row: Row, y: float) -> tuple[str, float]:
 _MARKED_INK: Final = "#8a5a00"
 
 
-def _click(lines: int, width: int, y: float) -> tuple[str, float]:
-    """The button to click, and the pointer on it."""
+def _click(lines: int, width: int, y: float, *, phone: bool = False) -> tuple[str, float]:
+    """The button to click, and the pointer on it; on a phone, where a finger taps."""
     x, tall = WIDTH - _LEFT - width, 14 + 18.2 * lines
     drawn = _rect(x, y, width, tall, fill=_ACCENT)
     drawn += _text(
         x + width / 2, y + 20.5, lines, 13, fill="#fff", font_weight="bold", text_anchor="middle"
     )
-    drawn += (
-        f'<path d="M{x + width - 12} {y + tall - 11:g}v17l4-3.6 2.8 6 3-1.4-2.8-5.8h5.4z" fill="#fff" '
-        f'stroke="{_INK}" stroke-width="1.3" stroke-linejoin="round"/>'
-    )
+    if phone:
+        drawn += (
+            f'<circle cx="{x + width - 9}" cy="{y + tall - 5:g}" r="11" fill="{_MARKED}" '
+            f'fill-opacity="0.45" stroke="{_MARKED}" stroke-width="2"/>'
+        )
+    else:
+        drawn += (
+            f'<path d="M{x + width - 12} {y + tall - 11:g}v17l4-3.6 2.8 6 3-1.4-2.8-5.8h5.4z" '
+            f'fill="#fff" stroke="{_INK}" stroke-width="1.3" stroke-linejoin="round"/>'
+        )
     return drawn, y + tall + 12
 
 
@@ -281,7 +289,7 @@ def _window(
         made, y = (_box if row[0] in _BOXES else _input)(row, y)
         drawn += made
     if button_lines:
-        made, y = _click(button_lines, button_width, y + 2)
+        made, y = _click(button_lines, button_width, y + 2, phone=phone)
         drawn += made
     return _framed(y + 2, drawn)
 
@@ -290,7 +298,9 @@ _BOXES: Final = frozenset({"ticked", "unticked", "maybe", "on", "off"})
 
 
 @lru_cache(maxsize=1024)
-def _menus(rows: tuple[int, ...], button_lines: int, button_width: int) -> str:
+def _menus(
+    rows: tuple[int, ...], button_lines: int, button_width: int, *, phone: bool = False
+) -> str:
     """Menus to open one after the other; the last is marked."""
     drawn, y = "", 12.0
     for number, lines in enumerate(rows, start=1):
@@ -311,7 +321,7 @@ def _menus(rows: tuple[int, ...], button_lines: int, button_width: int) -> str:
             drawn += f'<path d="M{WIDTH / 2 - 5:g} {y + 5:g}l5 5 5-5" fill="none" stroke="{_QUIET}" stroke-width="2"/>'
             y += 15
     if button_lines:
-        made, y = _click(button_lines, button_width, y + 12)
+        made, y = _click(button_lines, button_width, y + 12, phone=phone)
         drawn += made
     return _framed(y + 12, drawn)
 
@@ -428,7 +438,8 @@ def _menus_of(step: Step, own: list[str]) -> str:
     for lines in rows:
         own += lines
     own += names
-    return _menus(tuple([len(lines) for lines in rows]), len(names), width) % tuple(own)
+    phone = step.drawing == "phone"
+    return _menus(tuple([len(each) for each in rows]), len(names), width, phone=phone) % tuple(own)
 
 
 def _wiring_of(step: Step, title: str, own: list[str]) -> str:

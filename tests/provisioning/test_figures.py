@@ -260,6 +260,13 @@ def test_words_stay_whole_and_marks_do_not_begin_a_line() -> None:
     assert wrapped("受信メールサーバー。", 9) == ("受信メールサーバー。",)
     assert wrapped("ネットワークのセットアップ", 8) == ("ネットワークの", "セットアップ")
     assert wrapped("a" * 10, 3, mono=True) == ("aaaaa", "aaaaa")
+    assert wrapped("hanako.yamada@example.jp", 10, mono=True) == ("hanako.yamada", "@example.jp")
+
+
+def test_on_a_phone_a_finger_taps_and_no_pointer_clicks() -> None:
+    phone, window = (figures._window(1, 0, (), 1, 90, phone=phone) for phone in (True, False))
+    assert "<circle" in phone and "l4-3.6" not in phone
+    assert "<circle" not in window and "l4-3.6" in window
 
 
 # Names that mean harm
