@@ -84,7 +84,7 @@ def _page(policy: Policy, language: Language, address: MailAddress | None, probl
             problem=problem,
             programs=[
                 {"key": client.key, "title": client.title.said(language), "legacy": client.legacy}
-                for client in sorted(mail, key=lambda client: client.legacy)
+                for client in sorted(mail, key=lambda each: (bool(each.files), each.legacy))
             ],
         )
     )
