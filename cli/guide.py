@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -83,7 +83,7 @@ def show(app: App, address: str, client: str, form: Form | None, file: Path | No
     if form != "config" and file is not None and file.is_dir():
         raise Refused("o", f"{file} is a folder, name a file")
     if form == "config" and file is not None:
-        app.show({**guides.guide_json(made), "file": place(made, file)})
+        app.show({**_told(app, made), "file": place(made, file)})
         return
     if form == "json" and file is None:
         app.show(guides.guide_json(made))
@@ -93,7 +93,7 @@ def show(app: App, address: str, client: str, form: Form | None, file: Path | No
         click.echo(content, nl=False)
     else:
         file.write_bytes(content)
-        app.show({**guides.guide_json(made), "file": str(file)})
+        app.show({**_told(app, made), "file": str(file)})
 
 
 @guide.command("figure")
@@ -152,6 +152,15 @@ def send(app: App, address: str, client: str, to: str | None) -> None:
     with app.transaction() as session:
         answer = send_guide(session, app.shift, address, client, to)
     app.show(answer)
+
+
+def _told(app: App, made: Guide[Settings]) -> dict[str, Any]:
+    """What is told of a guide that went into a file: all of it to programs, its name to people."""
+    from provisioning.guides import guide_json
+
+    if app.format == "json":
+        return guide_json(made)
+    return {"client": made.client, "title": made.title, "address": made.address}
 
 
 def _form_of(file: Path | None) -> Form:
