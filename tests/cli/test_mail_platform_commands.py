@@ -80,10 +80,10 @@ def test_mail_that_is_closed_to_the_office_fails_its_step_and_no_other(
     desk = Office(tmp_path, f"sqlite:///{tmp_path / 'isp.db'}")
     root = tmp_path / "mail"
     root.mkdir(mode=0)
-    rightless = ["setpriv", "--bounding-set", "-all", "--inh-caps", "-all"]
+    rightless = ("setpriv", "--bounding-set", "-all", "--inh-caps", "-all")
+    command = (Path(sys.executable).with_name("isp"), "--config", desk.config, "--format", "json")
     night = subprocess.run(
-        [*(rightless if os.geteuid() == 0 else ()), Path(sys.executable).with_name("isp")]
-        + ["--config", desk.config, "--format", "json", *TODAY, "daily"],
+        [*(rightless if os.geteuid() == 0 else ()), *command, *TODAY, "daily"],
         capture_output=True,
         text=True,
     )
