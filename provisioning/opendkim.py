@@ -1,8 +1,4 @@
-"""What OpenDKIM reads of our keys [DKIM 署名]: a file for each key that signs today, and two tables.
-
-A domain is the name of its key in both tables: a change of keys changes one line of one table, so that
-whoever reads them meanwhile finds what they know of each other.
-"""
+"""What OpenDKIM reads of our keys [DKIM 署名]: a file for each key that signs today, and their table."""
 
 from __future__ import annotations
 
@@ -14,9 +10,7 @@ from typing import Final
 from isp.errors import Refused
 
 KEYS: Final = "keys"
-"""KeyTable: with which selector and key file a domain signs."""
-SENDERS: Final = "senders"
-"""SigningTable: whose mail is signed, by the domain of the sender."""
+"""KeyTable: with which selector and key file a domain signs, by the domain's name."""
 
 _FOLDER: Final = re.compile(r"/[A-Za-z0-9._/+@-]{0,200}")
 _OURS: Final = re.compile(r"(.+\._domainkey\..+\.key|\..+\.part)", re.DOTALL)
@@ -32,7 +26,7 @@ class SigningKey:
 
 
 def check_knobs(folder: str, reload: str) -> None:
-    """Refuse a folder whose name cannot stand in OpenDKIM's tables, and one of which it never hears."""
+    """Refuse a folder whose name cannot stand in OpenDKIM's table, and one of which it never hears."""
     if not _FOLDER.fullmatch(folder):
         raise Refused(
             "platform.dkim", f"{folder!r}: write a whole path of ASCII letters, digits and ._+@-"
@@ -40,7 +34,7 @@ def check_knobs(folder: str, reload: str) -> None:
     if not reload:
         raise Refused(
             "platform.dkim_reload",
-            'OpenDKIM reads its tables when it is told: "systemctl reload-or-restart opendkim"',
+            'OpenDKIM reads its table when it is told: "systemctl reload-or-restart opendkim"',
         )
 
 
@@ -52,14 +46,13 @@ def key_file(key: SigningKey) -> str:
 def files(keys: Iterable[SigningKey], folder: str) -> dict[str, str]:
     """Everything that is to lie in the folder, in the order in which it is written.
 
-    Keys first: no table ever names a file that is not there.
+    Keys first: the table never names a file that is not there.
     """
     ordered = sorted(keys, key=lambda key: key.domain)
     named = {key_file(key): key.private_key for key in ordered}
     named[KEYS] = "".join(
         f"{key.domain} {key.domain}:{key.selector}:{folder}/{key_file(key)}\n" for key in ordered
     )
-    named[SENDERS] = "".join(f"{key.domain} {key.domain}\n" for key in ordered)
     return named
 
 
@@ -69,9 +62,9 @@ def out_of_step(wanted: Mapping[str, str], there: Mapping[str, str | None]) -> l
 
 
 def left_over(wanted: Collection[str], there: Iterable[str]) -> list[str]:
-    """Key files that no table names any more, and what a run that was killed has begun.
+    """Key files that the table names no more, and what a run that was killed has begun.
 
-    They go once OpenDKIM has taken up the tables and a run finds nothing to do: a session that was
+    They go once OpenDKIM has taken up the table and a run finds nothing to do: a session that was
     open meanwhile still signs by them. What is not ours stays.
     """
     return sorted(name for name in there if name not in wanted and _OURS.fullmatch(name))

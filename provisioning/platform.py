@@ -81,7 +81,7 @@ class Layout:
     run: str = "/run/dovecot"
     dovecot_state: str = "/var/lib/dovecot"
     instance: str = "dovecot"
-    opendkim: str = "/etc/opendkim.conf"
+    opendkim: str = "/etc/opendkim"
     opendkim_run: str = "/run/opendkim"
     opendkim_user: str = "opendkim"
     postfix_user: str = "postfix"
@@ -146,7 +146,10 @@ class Rendered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Platform:
-    """Everything that is written from; paths are absolute, the password is the role's."""
+    """Everything that is written from; paths are absolute, the password is the role's.
+
+    `dkim` is the folder of OpenDKIM's keys; without one mail is not signed.
+    """
 
     policy: Policy
     layout: Layout
@@ -259,7 +262,8 @@ def _files(platform: Platform) -> Iterator[Rendered]:
     for name in ("dovecot-app.conf.ext", "dovecot-sql.conf.ext", "dovecot-barred.conf.ext"):
         yield Rendered(f"dovecot/{name}", filled(f"dovecot/{name}"), private=True)
     if platform.dkim:
-        yield Rendered("opendkim/opendkim.conf", filled("opendkim/opendkim.conf"))
+        for name in ("opendkim.conf", "sign.lua"):
+            yield Rendered(f"opendkim/{name}", filled(f"opendkim/{name}"))
     if isinstance(platform.source, Postgresql):
         yield Rendered("database.sql", filled("database.sql"))
     if platform.policy.platform.mail_log:
@@ -319,7 +323,6 @@ def _values(platform: Platform) -> dict[str, Any]:
         "vmail": policy.platform.vmail,
         "dkim": platform.dkim,
         "key_table": f"{platform.dkim}/{opendkim.KEYS}",
-        "signing_table": f"{platform.dkim}/{opendkim.SENDERS}",
         "policy_service": policy.platform.policy_service,
         "size_limit": policy.smtpd.size_limit,
         "recipient_limit": policy.smtpd.recipient_limit,

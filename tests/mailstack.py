@@ -127,6 +127,7 @@ class MailStack:
             "postfix_state": self.home / "state-postfix",
             "run": self.home / "run",
             "dovecot_state": self.home / "state-dovecot",
+            "opendkim": self.home / "etc" / "opendkim",
             "opendkim_run": self.home / "run-opendkim",
             "instance": self.home.name,
             "postfix_interfaces": "127.0.0.1",
@@ -142,7 +143,9 @@ class MailStack:
         for file in (folder / "dovecot").iterdir():
             self._install(file, self.dovecot, "root", "0644" if file.suffix == ".conf" else "0600")
         if self.dkim:
-            self._install(folder / "opendkim" / "opendkim.conf", self.home / "etc", "root", "0644")
+            etc = self.home / "etc"
+            self._install(folder / "opendkim" / "opendkim.conf", etc, "root", "0644")
+            self._install(folder / "opendkim" / "sign.lua", etc / "opendkim", "root", "0644")
         if on_postgresql:
             self._make_roles(folder / "database.sql")
         else:

@@ -28,7 +28,7 @@ from provisioning.tables import DkimKey
 
 TIMEOUT_SECONDS: Final = 30
 _LONGEST: Final = 100_000_000
-"""More than the tables of a million domains."""
+"""More than the table of a million domains has."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def clear(folder: Path, names: Iterable[str]) -> None:
 
 
 def take_up(command: str) -> None:
-    """Tell OpenDKIM to read its tables, by the operator's command; Fault where that fails."""
+    """Tell OpenDKIM to read its table, by the operator's command; Fault where that fails."""
     try:
         done = subprocess.run(
             shlex.split(command),

@@ -170,3 +170,138 @@ def test_isp_17_what_a_member_submits_is_signed_and_verifies(town: Town, tls: bo
     assert not town.verifies(b"From: <president@example.jp>\r\n" + message, 4)
     assert not town.verifies(message + b"and more\r\n", 4)
     assert not town.verifies(message.replace(b"<taro@", b"<jiro@"), 4)
+
+
+# Whose signature
+
+
+@pytest.mark.parametrize("written", [BOSS, f"Boss <{BOSS}>, {MEMBER}", f"{MEMBER}>, <{BOSS}"])
+def test_a_member_cannot_get_another_domains_signature_by_writing_its_address(
+    town: Town, written: str
+) -> None:
+    """Both domains have keys here; the envelope is the member's own, as Postfix has seen to."""
+    assert signed_by(town.send(MEMBER, written=written)) == [("example.jp", selector(0))]
+
+
+@pytest.mark.parametrize(
+    "sender",
+    [
+        BOSS,
+        f'"{BOSS}"@example.jp',
+        "taro%company.jp@example.jp",
+        f"@company.jp:{MEMBER}",
+        "taro@company.jp",
+    ],
+)
+def test_a_member_cannot_send_as_another_domain(town: Town, sender: str) -> None:
+    with pytest.raises(smtplib.SMTPSenderRefused) as refused:
+        town.send(MEMBER, sender=sender)
+    assert 500 <= refused.value.smtp_code < 600
+
+
+def test_one_address_has_one_signature_however_it_is_written(town: Town) -> None:
+    message = town.send(MEMBER, sender="Taro@EXAMPLE.JP", written=MEMBER)
+    assert signed_by(message) == [("example.jp", selector(0))]
+    assert town.verifies(message, 4)
+
+
+def test_a_message_without_a_sender_is_nobodys(town: Town) -> None:
+    assert signatures(town.send(MEMBER, sender="", written=BOSS)) == []
+
+
+def test_an_alias_signs_for_its_own_domain(town: Town) -> None:
+    town.office.ok("alias", "add", "sales@company.jp", "--to", MEMBER)
+    message = town.send(MEMBER, sender="sales@company.jp")
+    assert signed_by(message) == [("company.jp", selector(0))]
+    assert town.verifies(message, 4)
+
+
+def test_a_domain_without_a_key_sends_unsigned(town: Town) -> None:
+    """It lies below one that has a key, which does not vouch for it."""
+    assert signatures(town.send(BRANCH)) == []
+
+
+def test_what_comes_from_outside_is_not_signed_here_or_on_its_way_on(town: Town) -> None:
+    town.office.ok("mailbox", "forward", BOSS, "--to", "elsewhere@example.net")
+    for sender in ("stranger@example.net", BOSS):  # the second is forged
+        needle = f"needle-{next(COUNT)}-"
+        text = f"From: <{BOSS}>\r\nTo: <{BOSS}>\r\nSubject: {needle}\r\n\r\nhello\r\n"
+        town.stack.receive(sender, [BOSS], text.encode())
+        assert signatures(town.stack.wait_for(BOSS, needle.encode())) == []
+        assert signatures(town.got(needle)) == []
+    town.office.ok("mailbox", "forward", BOSS, "--off")
+
+
+# OpenDKIM away
+
+
+def test_without_opendkim_mail_waits_with_the_member(town: Town) -> None:
+    town.stack.stop_opendkim()
+    try:
+        before = len(town.world.taken)
+        for tls in (False, True):
+            with pytest.raises(smtplib.SMTPResponseException) as refused:
+                town.send(MEMBER, tls=tls)
+            assert refused.value.smtp_code in (451, 454)  # never 535: the password is right
+        needle = f"needle-{next(COUNT)}-"
+        town.stack.receive("a@example.net", [BOSS], f"Subject: {needle}\r\n\r\nx\r\n".encode())
+        town.stack.wait_for(BOSS, needle.encode())
+        assert len(town.world.taken) == before
+    finally:
+        town.stack.start_opendkim()
+    assert signed_by(town.send(MEMBER)) == [("example.jp", selector(0))]
+
+
+# Keys change: the last test, since the days go on
+
+
+@pytest.mark.req("ALL-02")
+@pytest.mark.req("ALL-03")
+def test_all_02_the_new_key_takes_over_by_itself_and_old_mail_still_verifies(town: Town) -> None:
+    old, new = selector(0), selector(10)
+    before = town.send(MEMBER)
+    town.office.ok(*town.on(10), "domain", "dkim", "rotate", "example.jp")
+    for day in (10, 11, 12):  # published, and not used yet
+        town.night(day)
+    assert signed_by(town.send(MEMBER)) == [("example.jp", old)]
+
+    reload = town.office.config.read_text()
+    mailstack.set_knobs(town.office.config, {"platform__dkim_reload": "false"})
+    answer = town.office(*town.on(13), "daily")
+    assert answer.exit_code == 1
+    [parked] = parked_by(town.office)
+    assert "platform.dkim_reload: exit code 1" in parked
+    late = town.send(MEMBER)  # OpenDKIM has not heard of it: the old key signs, and is there
+    assert signed_by(late) == [("example.jp", old)]
+    town.office.config.write_text(reload)
+
+    with town.stack.submission(MEMBER, town.passwords[MEMBER]) as open_meanwhile:
+        town.night(13)
+        assert parked_by(town.office) == []
+        after = town.send(MEMBER)
+        assert signed_by(after) == [("example.jp", new)]
+        needle = f"needle-{next(COUNT)}-"
+        text = f"From: <{MEMBER}>\r\nSubject: {needle}\r\n\r\nhello\r\n"
+        open_meanwhile.sendmail(MEMBER, ["a@example.net"], text.encode())
+    assert signed_by(town.got(needle)) in ([("example.jp", old)], [("example.jp", new)])
+    for message in (before, late, town.got(needle), after):
+        assert town.verifies(message, 13)
+    assert signed_by(town.send(BOSS)) == [("company.jp", selector(0))]
+
+    town.night(14)
+    assert town.files() == [
+        "keys",
+        f"{selector(0)}._domainkey.company.jp.key",
+        f"{new}._domainkey.example.jp.key",
+    ]
+    assert signed_by(town.send(MEMBER)) == [("example.jp", new)]
+    handed = [each for each in acts(town.office, "example.jp") if each["act"] == "dkim.handed-out"]
+    assert len(handed) == 2  # one a key, however many nights there were
+    town.night(27)
+    assert [town.verifies(message, 27) for message in (before, after)] == [False, True]
+
+
+def parked_by(office: Office) -> list[str]:
+    """What `isp check` tells of signing."""
+    found = office("check").json["problems"]
+    return [each["problem"] for each in found if each["subject"] == "OpenDKIM"]
