@@ -18,7 +18,7 @@ from provisioning.guides import (
     connection_settings,
     settings_for,
 )
-from provisioning.tables import AccessAccount, CatchAll, Domain, Mailbox
+from provisioning.tables import AccessAccount, Alias, CatchAll, Domain, Mailbox
 
 
 def domains(session: Session) -> list[Domain]:
@@ -38,8 +38,21 @@ def mailbox_named(session: Session, address: str) -> Mailbox:
         select(Mailbox).where(Mailbox.address == str(mail_address(address, role_names=True)))
     )
     if found is None:
-        raise Refused("address", f"there is no mailbox {address!r}: see `isp mailbox list`")
+        raise Refused("address", _no_mailbox(session, address))
     return found
+
+
+def _no_mailbox(session: Session, address: str) -> str:
+    """Members name their alias, too: then whose it is."""
+    named = str(mail_address(address, role_names=True))
+    behind = session.scalar(
+        select(Mailbox.address)
+        .join(Alias, Alias.mailbox_id == Mailbox.id)
+        .where(Alias.address == named, Alias.status == "active")
+    )
+    if behind is not None:
+        return f"{named} is an alias: its mailbox is {behind}"
+    return f"there is no mailbox {address!r}: see `isp mailbox list`"
 
 
 def mailboxes(

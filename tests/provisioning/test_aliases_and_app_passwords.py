@@ -54,6 +54,8 @@ def test_an_alias_belongs_to_its_contract_for_ever(mailboxes: Engine, day: MakeD
     with Session(mailboxes) as session:
         alias = add_alias(session, shift, " Info@Example.JP ", TARO)
         assert (alias.address, alias.mailbox.address) == ("info@example.jp", TARO)
+        with pytest.raises(Refused, match="info@example.jp is an alias: its mailbox is taro@"):
+            aliases(session, "INFO@example.jp")
         with pytest.raises(Refused, match="in use"):
             add_alias(session, shift, "info@example.jp", JIRO)
         with pytest.raises(Refused, match="in use"):
