@@ -100,5 +100,7 @@ def why(app: App, address: str) -> None:
     click.echo()
     if events:
         app.show(events)
-    else:
+    elif app.policy.platform.mail_log:
         note("the mail log has nothing about it")
+    else:
+        note("platform.mail_log is empty: no log-ins are known here")

@@ -144,3 +144,5 @@ def test_the_table_begins_with_the_causes(desk: Office, log: Path) -> None:
     assert any(line.split() == ["at", "protocol", "client", "what", "detail"] for line in lines)
     rows = desk("--format", "csv", "--now", NOW, "mailbox", "why", TARO).stdout.splitlines()
     assert rows[0] == "at,protocol,client,what,detail" and len(rows) > 10
+    set_knobs(desk.config, {"platform__mail_log": ""})
+    assert "platform.mail_log is empty" in desk("--format", "table", "mailbox", "why", TARO).stderr
