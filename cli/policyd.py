@@ -26,7 +26,8 @@ def policyd(app: App, context: click.Context, host: str, port: int, path: Path |
 
     Mail of a suspended mailbox, of a session older than the last re-issue of its password, and
     beyond the recipients that the policy allows an hour and a day is refused. Postfix asks at RCPT and
-    END-OF-MESSAGE; a socket is for its owner and the group of its folder.
+    END-OF-MESSAGE, where platform.policy_service names the place (then `isp mail-platform render`
+    anew); a socket is for its owner and the group of its folder.
 
     \b
     Example:
@@ -38,6 +39,8 @@ def policyd(app: App, context: click.Context, host: str, port: int, path: Path |
     from provisioning.policyd import PolicyServer
 
     log_to_stderr()
+    if not app.policy.platform.policy_service:
+        note("platform.policy_service is empty: Postfix asks nobody, and no limit holds")
     server = PolicyServer(
         directory_of(app),
         tally_of(app, "policyd"),
