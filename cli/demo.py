@@ -329,7 +329,7 @@ def platform_commands(office: Office) -> list[str]:
     isp = f"isp --config {office.folder / 'isp.toml'}"
     return [
         f"{isp} mail-platform render -o platform   # Postfix and Dovecot: see platform/README.md",
-        f"{isp} access render -o radius            # FreeRADIUS: see radius/README.md",
+        f"{isp} access render -o radius            # FreeRADIUS: see radius/README.txt",
         f"{isp} serve --port 8080                  # mail programs find their settings here",
         f"{isp} mailbox verify member001@example.jp  # the proof, once the servers run",
     ]

@@ -59,9 +59,9 @@ def the_platform(folder: Path, commands: list[str]) -> None:
     """What the demo says at its end: the first two render what a mail operator starts from."""
     words = [shlex.split(command, comments=True) for command in commands]
     assert [each[:2] for each in words] == [["isp", "--config"]] * 4
-    for name, command in (("platform", words[0]), ("radius", words[1])):
+    for readme, command in (("platform/README.md", words[0]), ("radius/README.txt", words[1])):
         assert isp(folder, *command[1:]).returncode == 0
-        assert (folder / name / "README.md").stat().st_size > 1_000
+        assert (folder / readme).stat().st_size > 1_000
     assert [each[3:5] for each in words[2:]] == [["serve", "--port"], ["mailbox", "verify"]]
 
 

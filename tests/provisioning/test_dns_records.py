@@ -141,6 +141,7 @@ def test_every_server_of_the_policy_is_to_be_looked_up_once() -> None:
     assert hosts(MAIL, dns_with(mx=("mx.example.jp", "smtp.example.jp"))) == {
         "pop.example.jp": "mail.pop3.host",
         "imap.example.jp": "mail.imap.host",
+        "smtp-legacy.example.jp": "mail.submission_legacy.host",
         "smtp.example.jp": "dns.mx",
         "www.example.jp": "dns.web",
         "mx.example.jp": "dns.mx",
