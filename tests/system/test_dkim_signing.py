@@ -7,14 +7,12 @@ import re
 import smtplib
 import time
 from collections.abc import Iterator
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from email import message_from_bytes
 from email.message import Message
-from pathlib import Path
 from typing import Any
 
 import dkim
-import dns.rdata
 import mailstack
 import pytest
 from desk import acts
@@ -305,3 +303,16 @@ def parked_by(office: Office) -> list[str]:
     """What `isp check` tells of signing."""
     found = office("check").json["problems"]
     return [each["problem"] for each in found if each["subject"] == "OpenDKIM"]
+
+
+def test_a_key_that_cannot_be_taken_is_mended_and_meanwhile_nothing_goes_unsigned(
+    town: Town,
+) -> None:
+    assert town.stack.dkim
+    [key] = town.stack.dkim.glob("*.company.jp.key")
+    for harm in (lambda: key.write_text("no key"), lambda: key.chmod(0o644), key.unlink):
+        harm()
+        with pytest.raises(smtplib.SMTPDataError, match="451"):
+            town.send(BOSS)
+        town.office.ok("mail-platform", "reconcile")
+        assert signed_by(town.send(BOSS)) == [("company.jp", selector(0))]
