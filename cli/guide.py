@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -88,6 +89,8 @@ def show(app: App, address: str, client: str, form: Form | None, file: Path | No
     if form == "json" and file is None:
         app.show(guides.guide_json(made))
         return
+    if form == "pdf" and file is None and sys.stdout.isatty():
+        raise Refused("o", "a PDF is nothing for a terminal: name a file")
     content = _rendered(app, made, form)
     if file is None:
         click.echo(content, nl=False)

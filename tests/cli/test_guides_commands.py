@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -154,6 +157,23 @@ def test_a_file_name_decides_the_form(desk: Office) -> None:
             *("--format", "table", "guide", "show", ADDRESS, "--client", "iphone", "-o", file)
         )
         assert done.exit_code == 0 and file.read_bytes().startswith(begins)
+
+
+def test_a_pdf_is_nothing_for_a_terminal(desk: Office) -> None:
+    terminal, its_end = os.openpty()
+    isp = Path(sys.executable).with_name("isp")
+    wanted = ("guide", "show", ADDRESS, "--client", "thunderbird", "--as", "pdf")
+    done = subprocess.run(
+        [isp, "--config", desk.config, *wanted],
+        env={**os.environ, "ISP_DATABASE_URL": desk.database_url},
+        stdout=its_end,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    os.close(its_end)
+    os.close(terminal)
+    assert done.returncode == 2
+    assert done.stderr == "Error: o: a PDF is nothing for a terminal: name a file\n"
 
 
 # Configuration files
