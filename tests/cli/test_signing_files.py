@@ -11,8 +11,6 @@ from desk import acts, on, untouched
 from mailstack import set_knobs
 from office import Office
 
-from provisioning.runs import signing
-
 NAMES = ["s20260401._domainkey.example.jp.key", "s20260402._domainkey.example.com.key"]
 
 

@@ -316,3 +316,10 @@ def test_a_key_that_cannot_be_taken_is_mended_and_meanwhile_nothing_goes_unsigne
             town.send(BOSS)
         town.office.ok("mail-platform", "reconcile")
         assert signed_by(town.send(BOSS)) == [("company.jp", selector(0))]
+
+
+def test_postfix_finds_nothing_wrong_with_the_folder_of_the_socket(town: Town) -> None:
+    """As the README has it: the check prints nothing."""
+    before = town.stack.log()
+    assert town.stack.run("postfix", "-c", town.stack.postfix, "check") == ""
+    assert "warning" not in town.stack.log().removeprefix(before)
