@@ -403,9 +403,12 @@ def _window_of(step: Step, own: list[str]) -> str:
     ways = _lines(" › ".join((*step.path[:-1], "")), _WAY_ROOM) if len(step.path) > 1 else ()
     own += titles
     own += ways
+    clicked = button(step.text)
     rows = []
     for field in step.fields:
         control = field.control
+        if control == "choice" and field.value == clicked:
+            continue  # choosing it is the click
         if control in _BOXES:
             labels, values = (
                 _lines(field.label, _BOX_LABEL_ROOM),
@@ -420,7 +423,7 @@ def _window_of(step: Step, own: list[str]) -> str:
         own += labels
         own += values
         rows.append((control, len(labels), len(values)))
-    names, width = _button(button(step.text))
+    names, width = _button(clicked)
     own += names
     phone = step.drawing == "phone"
     frame = _window(len(titles), len(ways), tuple(rows), len(names), width, phone=phone)

@@ -79,7 +79,10 @@ def test_isp_17_each_figure_shows_its_step_with_the_members_own_values(
         if each.drawing != "wiring":
             assert squeezed(each.path[-1]) in said
         for field in each.fields:
-            assert squeezed(field.label) in said and squeezed(field.value) in said
+            assert squeezed(field.value) in said
+            # What is chosen by a click is drawn as the button alone, not as a list beside it.
+            clicked = field.control == "choice" and field.value == button(each.text)
+            assert (squeezed(field.label) in said) != clicked
         if language == "en" and guide.kind == "connection":
             assert not re.search("[\u3041-\u30ff\u4e00-\u9fff]", said)
 
