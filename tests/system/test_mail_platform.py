@@ -340,7 +340,12 @@ def test_isp_17_aliases_forwards_and_catch_alls_deliver(mail: Place) -> None:
     assert mail.stack.delivered(other.address) == []
     for text in (without_copy, with_copy):
         wait(partial(went_out, mail, text))
-    assert {each.recipients[0] for each in mail.smarthost.taken} == {away}
+    ours = [
+        each
+        for each in mail.smarthost.taken
+        if without_copy.encode() in each.content or with_copy.encode() in each.content
+    ]
+    assert {recipient for each in ours for recipient in each.recipients} == {away}
     code, words = refusal(lambda: arrives("whoever@example.jp"))
     assert code == 550 and "5.1.1" in words
 
