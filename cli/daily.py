@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli.app import App, note, pass_app
+from cli.parking import park, unpark
 from isp.errors import Fault, Refused
 
 if TYPE_CHECKING:
@@ -67,27 +68,6 @@ def each(
                     failed += 1
                     park(session, app.shift, job, subject, why)
     return Done(len(subjects) - failed, 0, failed)
-
-
-def park(session: Session, shift: Shift, job: str, subject: str, why: Exception) -> None:
-    """Put a subject aside with its reason, for the report and the next day."""
-    from isp.tables import Parked
-
-    reason = " ".join(f"{type(why).__name__}: {why}".split())[:500]
-    note(f"{job}: {subject}: {reason}")
-    parked = session.get(Parked, (job, subject))
-    if parked is None:
-        session.add(Parked(job=job, subject=subject, reason=reason, since=shift.day.today))
-    else:
-        parked.reason = reason
-
-
-def unpark(session: Session, job: str, subject: str) -> None:
-    from sqlalchemy import delete
-
-    from isp.tables import Parked
-
-    session.execute(delete(Parked).where(Parked.job == job, Parked.subject == subject))
 
 
 def end_contracts(app: App) -> Done:
@@ -248,9 +228,17 @@ def reconcile_mailboxes(app: App) -> Done:
 
 
 def reconcile_platform(app: App) -> Done:
-    """Sessions of the barred end, Maildirs follow their mailboxes, and the keys of today sign."""
-    from cli.reconciling import bring_in_line
+    """Sessions of the barred end, Maildirs follow their mailboxes, and the keys of today sign.
 
+    Where the mail belongs to somebody else (Dovecot's `vmail`) and the day is not run by root, this
+    is left to `isp mail-platform reconcile`, which root runs after it.
+    """
+    from cli.reconciling import bring_in_line
+    from provisioning.runs.maildirs import is_ours
+
+    if not is_ours(app.shift):
+        app.feed_servers()
+        return Done(skipped=1)
     outcome = bring_in_line(app)
     if outcome.problems:
         told = "`isp mail-platform reconcile --dry-run` tells them"

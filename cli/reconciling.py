@@ -125,7 +125,7 @@ def _maildirs(app: App, outcome: Outcome, *, dry_run: bool) -> None:
 
 def _park(app: App, job: str, failed: dict[str, str], done: set[str]) -> None:
     """What could not be done is listed by `isp check` until it could."""
-    from cli.daily import park, unpark
+    from cli.parking import park, unpark
 
     with app.transaction() as session:
         for subject, why in failed.items():

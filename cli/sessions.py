@@ -107,7 +107,7 @@ def _ended(app: App, addresses: Sequence[str]) -> dict[str, NotEnded]:
 
 
 def _note_down(app: App, addresses: Sequence[str], failed: dict[str, NotEnded]) -> None:
-    from cli.daily import park, unpark
+    from cli.parking import park, unpark
 
     with app.transaction() as session:
         for address in addresses:

@@ -28,7 +28,9 @@ def certificate_of(app: App) -> tuple[Path, Path]:
         raise Refused("smtpd.certificate", "name certificate and certificate_key, or neither")
     if policy.certificate:
         return app.path(policy.certificate), app.path(policy.certificate_key)
-    return self_signed(app.root, app.policy.mail.submission.host)
+    mail = app.policy.mail
+    servers = (mail.submission, mail.submissions, mail.imap, mail.pop3)
+    return self_signed(app.root, *dict.fromkeys(each.host for each in servers))
 
 
 def log_to_stderr() -> None:

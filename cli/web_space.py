@@ -223,4 +223,4 @@ def _certificate(app: App) -> tuple[Path, Path]:
         raise Refused("web_space.host", "is empty: name the host under which spaces are served")
     from provisioning.certificate import self_signed
 
-    return self_signed(app.root, f"*.{policy.host}", "web-space")
+    return self_signed(app.root, f"*.{policy.host}", name="web-space")

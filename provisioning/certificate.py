@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import ssl
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,28 +16,28 @@ VALID_FROM = datetime(2000, 1, 1, tzinfo=UTC)
 VALID_UNTIL = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 
 
-def self_signed(directory: Path, hostname: str, name: str = "smtpd") -> tuple[Path, Path]:
-    """A certificate that nobody vouches for, for trying things out; made once, then kept.
+def self_signed(directory: Path, *hostnames: str, name: str = "smtpd") -> tuple[Path, Path]:
+    """A certificate for these hosts that nobody vouches for, to try things out; made once, then kept.
 
     Paths of certificate and key (PEM); the key is readable for its owner only.
     """
     certificate, key = directory / f"{name}.crt", directory / f"{name}.key"
     if not (certificate.exists() and key.exists()):
         directory.mkdir(parents=True, exist_ok=True)
-        made, secret = _made_certificate(hostname)
+        made, secret = _made_certificate(hostnames)
         _keep(key, secret, 0o600)
         _keep(certificate, made, 0o644)
     return certificate, key
 
 
-def _made_certificate(hostname: str) -> tuple[bytes, bytes]:
+def _made_certificate(hostnames: Sequence[str]) -> tuple[bytes, bytes]:
     """Certificate and key in PEM."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
 
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, hostname[:64])])
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, hostnames[0][:64])])
     certificate = (
         x509.CertificateBuilder()
         .subject_name(name)
@@ -45,7 +46,9 @@ def _made_certificate(hostname: str) -> tuple[bytes, bytes]:
         .serial_number(x509.random_serial_number())
         .not_valid_before(VALID_FROM)
         .not_valid_after(VALID_UNTIL)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(hostname)]), critical=False)
+        .add_extension(
+            x509.SubjectAlternativeName([x509.DNSName(each) for each in hostnames]), critical=False
+        )
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .sign(key, hashes.SHA256())
     )

@@ -62,6 +62,9 @@ _MAPS: Final = {
         "SELECT name FROM mail_domain WHERE name = '' AND '%s' = ''",
     ),
 }
+_PORT: Final = re.compile(
+    r"[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
+)
 _PATH: Final = re.compile(r"/[A-Za-z0-9._/+@-]{0,200}")
 _HOST: Final = re.compile(r"[A-Za-z0-9._:-]{1,253}")
 _LIST: Final = re.compile(r"[A-Za-z0-9._:*/\[\], -]{1,200}")
@@ -100,6 +103,8 @@ class Layout:
             form = _PATH if str(each.default).startswith("/") else _LIST
             if not form.fullmatch(value):
                 raise Refused(each.name, f"{value!r} cannot stand in a configuration file")
+            if each.name.endswith("_port") and not _PORT.fullmatch(value):
+                raise Refused(each.name, f"{value!r} is no port: write a number from 1 to 65535")
 
     def with_values(self, values: Sequence[str]) -> Layout:
         """The layout with `NAME=VALUE` in place of what it says."""

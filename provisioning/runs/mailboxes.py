@@ -224,10 +224,13 @@ def forward(
     refused.
     """
     mailbox = existing(session, address)
-    wished = sorted({outside_address(each) for each in to} - {mailbox.address})
+    given = {outside_address(each) for each in to}
+    wished = sorted(given - {mailbox.address})
+    if given and not wished:
+        raise Refused("to", f"{mailbox.address} is the mailbox itself: name another address")
     if len(wished) > FORWARDS:
         raise Refused("to", f"at most {FORWARDS} addresses")
-    if not keeps_copy and not wished:
+    if not keeps_copy and not given:
         raise Refused("to", "without a copy the mail needs somewhere to go: name an address")
     if not keeps_copy:
         _refuse_circle(session, mailbox, wished)

@@ -70,6 +70,16 @@ def root_of(shift: Shift) -> Path:
     return shift.root / shift.policy.smtpd.maildir
 
 
+def is_ours(shift: Shift) -> bool:
+    """Whether whoever runs this may see to the mail: root, its owner, or anybody while there is none."""
+    try:
+        return os.geteuid() in (0, root_of(shift).stat().st_uid)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+
+
 def archive_of(shift: Shift) -> Path:
     """Where the archives lie."""
     return shift.root / shift.policy.platform.archive

@@ -95,6 +95,20 @@ def test_mail_that_is_closed_to_the_office_fails_its_step_and_no_other(
     assert set(failed.values()) == {0}
 
 
+def test_mail_of_somebody_else_is_left_to_root(
+    desk: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The office's own user runs the day, Dovecot's owns the mail: nothing fails, nothing is made."""
+    owner = (desk.folder / "mail").stat().st_uid
+    monkeypatch.setattr(os, "geteuid", lambda: owner + 1_000)
+    day = desk.ok(*TODAY, "daily")
+    [step] = [each for each in day["steps"] if each["name"] == "mail-platform"]
+    assert step == {"name": "mail-platform", "done": 0, "skipped": 1, "failed": 0}
+    assert list((desk.folder / "mail").iterdir()) == []
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert nightly(desk) == {"done": 3, "failed": 0}
+
+
 @pytest.mark.req("ISP-01", "ALL-03")
 def test_the_mail_of_a_removed_mailbox_is_archived_listed_restored_and_forgotten(
     desk: Office,

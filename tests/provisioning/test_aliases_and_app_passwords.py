@@ -118,7 +118,10 @@ def test_forwarding_is_set_shown_and_ended(mailboxes: Engine, day: MakeDay) -> N
         with pytest.raises(Refused, match="at most 5"):
             forward(session, shift, TARO, [f"{n}@example.com" for n in range(6)])
         with pytest.raises(Refused, match="needs somewhere to go"):
-            forward(session, shift, TARO, [TARO], keeps_copy=False)
+            forward(session, shift, TARO, [], keeps_copy=False)
+        for keeps_copy in (True, False):
+            with pytest.raises(Refused, match="is the mailbox itself"):
+                forward(session, shift, TARO, [TARO], keeps_copy=keeps_copy)
         last = history(session, TARO)[-1]
         assert (last.act, last.before) == (
             "mailbox.forwarding-set",

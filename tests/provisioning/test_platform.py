@@ -104,6 +104,14 @@ def test_all_04_a_port_that_asks_for_tls_asks_everybody(taken: str) -> None:
         texts(policy=policy("mail", submission_legacy=clear))
 
 
+@pytest.mark.parametrize("port", ["abc", "0", "65536", "-1", "25 25"])
+def test_all_04_a_port_is_a_number(port: str) -> None:
+    for name in ("mx_port", "legacy_port"):
+        with pytest.raises(Refused) as refused:
+            Layout().with_values([f"{name}={port}"])
+        assert refused.value.field == name
+
+
 def test_all_04_one_port_cannot_be_with_tls_and_without() -> None:
     with pytest.raises(Refused, match=r"^mail\.pop3\.port: one port cannot be both"):
         listeners("pop3", [server(995, "ssl"), server(995, "none")])
