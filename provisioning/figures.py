@@ -13,11 +13,10 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from html import escape
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from unicodedata import combining, east_asian_width
 
-if TYPE_CHECKING:
-    from provisioning.guides import Step
+from provisioning.steps import Step
 
 WIDTH: Final = 300
 """Of every figure, in units that are pixels on a phone."""

@@ -29,13 +29,10 @@ from isp.letters import line_name
 from isp.policy import Desk, Mail, Operator, Security, Server
 from provisioning.figures import figure
 from provisioning.qr_codes import qr_code
+from provisioning.steps import Control, Drawing, Field, Step
 
 Protocol = Literal["imap", "pop3"]
 Kind = Literal["mail", "connection"]
-Control = Literal["text", "choice", "secret", "empty", "ticked", "unticked", "maybe", "on", "off"]
-"""How a screen has a field: an input box, a list, a password, what stays empty, a box to tick (or
-to tick where it pleases), a switch."""
-Drawing = Literal["window", "phone", "wiring"]
 Syntax = Literal["msmtp", "fetchmail", "mbsync", "neomutt"]
 
 OPERATOR_WORDS: Final = frozenset({"operator", "tick", "untick", "password_source"})
@@ -402,27 +399,6 @@ def words(language: Language, kind: Kind) -> SimpleNamespace:
         tomllib.loads(text), dict[str, dict[str, dict[str, str | tuple[str, ...]]]]
     )
     return SimpleNamespace(**found["all"][language], **found[kind][language])
-
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    """A field of a screen and what goes into it; `typed` where the member types it in letters."""
-
-    label: str
-    value: str
-    typed: bool = False
-    control: Control = "choice"
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One screen [手順]: the way to it, what to do there, and what to enter; or commands to type."""
-
-    path: tuple[str, ...]
-    fields: tuple[Field, ...]
-    text: str
-    commands: tuple[str, ...] = ()
-    drawing: Drawing = "window"
 
 
 @dataclass(frozen=True, slots=True)

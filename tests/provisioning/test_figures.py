@@ -13,7 +13,7 @@ from isp import policy
 from isp.documents import Language, printable
 from provisioning import figures, guides
 from provisioning.figures import WIDTH, balanced, button, figure, text_width, wrapped
-from provisioning.guides import Control, Field, Step
+from provisioning.steps import Control, Field, Step
 
 POLICY = policy.parse(policy.profile_text("consumer-isp"))
 ADDRESS, CONNECTION = "hanako.yamada@example.jp", "k00000001@ppp.example.jp"
