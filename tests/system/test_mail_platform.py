@@ -15,7 +15,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -249,6 +249,22 @@ def test_isp_17_programs_out_of_support_send_without_tls_by_a_port_of_their_own(
         assert client.docmd("MAIL", "FROM:<other@example.jp>")[0] == 553, "only as oneself"
         client.sendmail(box.address, [box.address], message(box.address, box.address, text))
     mail.stack.wait_for(box.address, text.encode())
+
+
+def test_isp_17_more_members_stay_connected_than_dovecot_has_processes_by_default(
+    mail: Place,
+) -> None:
+    """Telephones hold a session all day; of those under TLS the 101st was turned away once."""
+    contract = mail.contract()
+    with ExitStack() as held:
+        for _ in range(7):
+            box = mail.box(contract)
+            app = mail.office.ok("app-password", "add", box.address, "--name", "phone")["password"]
+            for _ in range(15):
+                client = mail.stack.imap(box.address, mail.known(app))
+                held.callback(client.shutdown)
+                assert client.select()[0] == "OK"
+    assert "process_limit" not in mail.stack.log()
 
 
 def test_isp_17_swaks_sends_on_587_and_465(mail: Place) -> None:
