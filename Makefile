@@ -9,7 +9,7 @@ BIN := .venv/bin
 SYSTEM_PACKAGES := postgresql poppler-utils nsd \
   postfix postfix-pgsql postfix-sqlite opendkim dovecot-imapd dovecot-pop3d dovecot-lmtpd dovecot-pgsql dovecot-sqlite \
   freeradius freeradius-postgresql freeradius-utils nginx-light libnginx-mod-http-dav-ext \
-  swaks msmtp fetchmail isync neomutt thunderbird xvfb xdotool libnss3-tools zbar-tools procmail
+  swaks libnet-ssleay-perl msmtp fetchmail isync neomutt thunderbird xvfb xdotool libnss3-tools zbar-tools procmail
 
 .PHONY: help demo test check lint docs bench migration system-packages clean
 
