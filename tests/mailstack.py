@@ -416,7 +416,7 @@ def module_office(
         shutil.copy(sqlite_template, folder / "isp.db")
         yield office.Office(folder, f"sqlite:///{folder / 'isp.db'}")
         return
-    name = f"isp_mail_{os.getpid()}_{random.randrange(10**9)}"
+    name = f"isp_mail_{os.getpid()}_{random.SystemRandom().randrange(10**9)}"
     cluster.create(name, template)
     try:
         yield office.Office(folder, cluster.url(name))
@@ -425,11 +425,17 @@ def module_office(
 
 
 def _free_ports(count: int) -> list[int]:
-    """Ports that nobody has, below those that the system gives to outgoing connections."""
+    """Ports that nobody has, below those that the system gives to outgoing connections.
+
+    Each worker of pytest-xdist has its own among them; and the chance is the system's, since
+    Hypothesis gives that of `random` the same seed in each.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 8
+    chance = random.SystemRandom()
     found: list[int] = []
     with closing(_Sockets()) as held:
         while len(found) < count:
-            port = random.randrange(20_000, 32_000)
+            port = chance.randrange(20_000 + worker, 32_000, 8)
             with suppress(OSError):
                 held.bind(port)
                 found.append(port)
