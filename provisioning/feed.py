@@ -88,10 +88,7 @@ def _refresh(office: Path, feed: Path, views: Mapping[str, tuple[str, ...]]) -> 
 
 
 def _differs(connection: sqlite3.Connection, view: str) -> bool:
-    there = connection.execute(
-        "SELECT count(*) FROM main.sqlite_master WHERE name = ?", (view,)
-    ).fetchone()[0]
-    if not there:
+    if not _has_its_columns(connection, view):
         return True
     counts = {
         connection.execute(f"SELECT count(*) FROM {schema}.{view}").fetchone()[0]  # noqa: S608 - constants
@@ -104,8 +101,26 @@ def _differs(connection: sqlite3.Connection, view: str) -> bool:
     )
 
 
+def _has_its_columns(connection: sqlite3.Connection, view: str) -> bool:
+    columns = [
+        [
+            row[0]
+            for row in connection.execute(
+                "SELECT name FROM pragma_table_info(?, ?) ORDER BY cid", (view, schema)
+            )
+        ]
+        for schema in ("main", "office")
+    ]
+    return columns[0] == columns[1]
+
+
 def _copy(connection: sqlite3.Connection, view: str, keys: tuple[str, ...]) -> None:
-    """The rows, in a table that stays: Dovecot's next question fails when a table has been made anew."""
+    """The rows, in a table that stays: Dovecot's next question fails when a table has been made anew.
+
+    That is done only where an upgrade has changed what the view holds.
+    """
+    if not _has_its_columns(connection, view):
+        connection.execute(f"DROP TABLE IF EXISTS main.{view}")
     connection.execute(
         f"CREATE TABLE IF NOT EXISTS main.{view} AS SELECT * FROM office.{view} WHERE false"  # noqa: S608 - constants
     )

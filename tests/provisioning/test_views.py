@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sqlite3
+from contextlib import closing
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, get_args
@@ -257,6 +258,12 @@ def test_the_feed_holds_the_views_and_nothing_else(
         secrets = (folder / name).read_bytes()
         assert "会員".encode() not in secrets and b"member00000001@example.net" not in secrets
     assert (folder / "mail.db").stat().st_ino == place, "servers keep the file open"
+    with closing(sqlite3.connect(folder / "mail.db")) as older:
+        older.execute("ALTER TABLE mail_user DROP COLUMN quota_mb")
+    assert refresh(database, folder) == 1, "an upgrade has changed what a view holds"
+    with Session(database) as session:
+        users = feed_of(folder, "mail.db")["mail_user"]
+        assert users == [tuple(row.values()) for row in rows(session, "mail_user")]
 
 
 def test_a_feed_that_cannot_be_written_is_a_fault_that_says_what_to_do(
