@@ -5,6 +5,9 @@ from __future__ import annotations
 import io
 import json
 import random
+import shlex
+import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -326,7 +329,8 @@ STEPS = (
 
 def platform_commands(office: Office) -> list[str]:
     """How the office of the demo goes on: real mail servers, pages for mail programs, RADIUS."""
-    isp = f"isp --config {office.folder / 'isp.toml'}"
+    program = "isp" if shutil.which("isp") else str(Path(sys.executable).with_name("isp"))
+    isp = shlex.join([program, "--config", str(office.folder / "isp.toml")])
     return [
         f"{isp} mail-platform render -o platform   # Postfix and Dovecot: see platform/README.md",
         f"{isp} access render -o radius            # FreeRADIUS: see radius/README.txt",
