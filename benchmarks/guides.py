@@ -12,24 +12,24 @@ from collections.abc import Callable
 from isp import policy
 from isp.documents import Language
 from provisioning import guides
+from provisioning.client_files import Client, clients
+from provisioning.settings import Settings, connection_settings, settings_for
 
 POLICY = policy.parse(policy.profile_text("consumer-isp"))
 LANGUAGES: tuple[Language, ...] = ("ja", "en")
 
 
-def settings_of(client: guides.Client, language: Language, ordinal: int) -> guides.Settings:
+def settings_of(client: Client, language: Language, ordinal: int) -> Settings:
     if client.kind == "connection":
         name = f"k{ordinal:08}@ppp.example.jp"
-        return guides.connection_settings(name, "flets-hikari-next", language)
+        return connection_settings(name, "flets-hikari-next", language)
     address, name = f"member{ordinal}@example.jp", f"会員 {ordinal}"
-    return guides.settings_for(address, name, POLICY.mail, legacy=client.legacy)
+    return settings_for(address, name, POLICY.mail, legacy=client.legacy)
 
 
-def rate(
-    render: Callable[[guides.Guide[guides.Settings], Language], str | bytes], number: int
-) -> float:
+def rate(render: Callable[[guides.Guide[Settings], Language], str | bytes], number: int) -> float:
     """Guides a second, over all clients and both languages in turn."""
-    every = [(client, language) for client in guides.clients() for language in LANGUAGES]
+    every = [(client, language) for client in clients() for language in LANGUAGES]
     for warm_up in (True, False):
         started = time.process_time()
         for ordinal in range(len(every) if warm_up else number):

@@ -14,7 +14,8 @@ from cli.parameters import NEW_FILE
 from isp.errors import Refused
 
 if TYPE_CHECKING:
-    from provisioning.guides import ConfigurationFile, Guide, Settings
+    from provisioning.guides import ConfigurationFile, Guide
+    from provisioning.settings import Settings
 
 Form = Literal["html", "text", "pdf", "json", "config"]
 PLACE = click.Path(path_type=Path, writable=True)
@@ -34,7 +35,7 @@ def listing(app: App) -> None:
     Example:
       isp guide list
     """
-    from provisioning.guides import clients
+    from provisioning.client_files import clients
 
     app.show(
         [
@@ -191,7 +192,7 @@ def _rendered(app: App, made: Guide[Settings], form: Form) -> bytes:
 
 def _files_of(made: Guide[Settings]) -> tuple[ConfigurationFile, ...]:
     if not made.files:
-        from provisioning.guides import clients
+        from provisioning.client_files import clients
 
         having = ", ".join(client.key for client in clients() if client.files)
         raise Refused("as", f"{made.client} has no configuration file; these have: {having}")

@@ -11,7 +11,9 @@ from urllib.parse import quote
 from isp.documents import Language, environment
 from isp.policy import Policy
 from provisioning.addresses import MailAddress
-from provisioning.guides import clients, guide_for, guide_html, settings_for
+from provisioning.client_files import clients
+from provisioning.guides import guide_for, guide_html
+from provisioning.settings import settings_for
 
 PROBLEMS: Final[dict[str, dict[Language, str]]] = {
     "malformed": {

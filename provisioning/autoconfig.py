@@ -22,7 +22,7 @@ from isp.errors import Refused
 from isp.policy import Mail, Policy, Security, Server
 from provisioning.addresses import MailAddress, mail_address
 from provisioning.dns_records import WEB_NAMES, sts_policy
-from provisioning.guides import Protocol
+from provisioning.settings import Protocol
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey

@@ -1,48 +1,44 @@
 """Setup guides [設定ガイド]: every step with the member's own values, for mail and the connection.
 
-A client is one file in `provisioning/clients/`: a mail program (ISP-17), or a system or router that
-connects by PPPoE (ISP-16). Its kind decides what a member enters there; what all guides of a kind
-say alike stands in `templates/guides/words.toml`. Their texts hold placeholders such as `{address}`, filled in by plain
-substitution: nothing in a file, and nothing in a member's name, is ever executed. No guide carries
-a password; the letter does (ISP-01).
+Made of what a client's file says (`client_files`) and of what the member enters there (`settings`);
+what all guides of a kind say alike stands in `templates/guides/words.toml`. Placeholders are filled in
+by plain substitution: nothing in a file, and nothing in a member's name, is ever executed. No guide
+carries a password; the letter does (ISP-01).
 """
 
 from __future__ import annotations
 
-import re
 import tomllib
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from functools import cache, lru_cache
 from importlib.resources import files
 from types import SimpleNamespace
-from typing import Annotated, Any, ClassVar, Final, Generic, Literal, Self, TypeVar
+from typing import Any, Final, Generic, TypeVar
 from urllib.parse import quote
 
 import msgspec
-from msgspec import Meta, Struct
 
-from isp.documents import Language, environment, pdf, printable
-from isp.errors import Refused
-from isp.letters import line_name
-from isp.policy import Desk, Mail, Operator, Security, Server
+from isp.documents import Language, environment, pdf
+from isp.policy import Desk, Operator
+from provisioning.client_files import (
+    PLACEHOLDER,
+    Client,
+    Entry,
+    Syntax,
+    client_of,
+)
 from provisioning.figures import figure
 from provisioning.qr_codes import qr_code
+from provisioning.settings import (
+    MEMBER_WORDS,
+    Incoming,
+    Kind,
+    MailSettings,
+    Outgoing,
+    Settings,
+)
 from provisioning.steps import Control, Drawing, Field, Step
-
-Protocol = Literal["imap", "pop3"]
-Kind = Literal["mail", "connection"]
-Syntax = Literal["msmtp", "fetchmail", "mbsync", "neomutt"]
-
-OPERATOR_WORDS: Final = frozenset({"operator", "tick", "untick", "password_source"})
-SERVER_WORDS: Final = ("host", "port", "security", "ssl", "tls")
-"""Of each server: `{pop_host}`, `{smtp_port}` ...; `ssl` is the box for encryption from the first
-byte, which old programs have, `tls` the switch for encryption of any kind."""
-LINE_WORDS: Final = frozenset({"line", "terminal", "wiring"})
-"""The line type, the device between wall and computer on it, and how the two hang together."""
-
-_PLACEHOLDER: Final = re.compile(r"\{([a-z_]+)\}")
 
 _ESCAPED: Final[Mapping[Syntax, Mapping[int, str]]] = {
     # Reads a quoted value to the last quote of the line and knows no escapes.
@@ -61,334 +57,6 @@ def escaped(value: str, syntax: Syntax) -> str:
     A file's line cannot be left either: `value` has no controls (`Settings.inert`).
     """
     return value.translate(_ESCAPED[syntax])
-
-
-@dataclass(frozen=True, slots=True)
-class Incoming:
-    """A server to fetch mail from [受信サーバー]."""
-
-    protocol: Protocol
-    host: str
-    port: int
-    security: Security
-
-
-@dataclass(frozen=True, slots=True)
-class Outgoing:
-    """The server that takes mail to send [送信サーバー], always with authentication."""
-
-    host: str
-    port: int
-    security: Security
-    authentication: Literal["password"] = "password"
-
-
-@dataclass(frozen=True, slots=True)
-class Settings(ABC):
-    """What a member enters [設定内容] in the clients of one kind.
-
-    `own` names the fields that differ from member to member, which are the placeholders for them,
-    too; by the first of them the member is known.
-    """
-
-    kind: ClassVar[Kind]
-    own: ClassVar[tuple[str, ...]]
-
-    def identity(self) -> str:
-        """The mail address or the connection ID."""
-        return str(getattr(self, self.own[0]))
-
-    def inert(self) -> Self:
-        """Without control and direction marks, so that no name can add a line or turn one round."""
-        return replace(self, **{name: printable(getattr(self, name)).strip() for name in self.own})
-
-    def impersonal(self) -> Self:
-        """What is left without the member: the same for many."""
-        return replace(self, **dict.fromkeys(self.own, ""))
-
-    def own_values(self, said: SimpleNamespace) -> dict[str, str]:
-        """The member's placeholders and what stands for them."""
-        return {name: getattr(self, name) or said.any_name for name in self.own}
-
-    @abstractmethod
-    def shared_values(self, said: SimpleNamespace) -> dict[str, str]:
-        """The other placeholders of this kind and what stands for them."""
-
-    @abstractmethod
-    def fits(self, client: Client) -> bool:
-        """Whether they are for such a client."""
-
-
-@dataclass(frozen=True, slots=True)
-class MailSettings(Settings):
-    """What a member enters for one mailbox; the best way to fetch mail comes first (ISP-17)."""
-
-    kind = "mail"
-    own = ("address", "username", "display_name")
-
-    address: str
-    username: str
-    display_name: str
-    incoming: tuple[Incoming, ...]
-    outgoing: Outgoing
-
-    def shared_values(self, said: SimpleNamespace) -> dict[str, str]:
-        values = _of_server("smtp", self.outgoing, said)
-        for server in self.incoming:
-            values |= _of_server("imap" if server.protocol == "imap" else "pop", server, said)
-        return values
-
-    def fits(self, client: Client) -> bool:
-        return client.kind == self.kind and client.legacy is (self.incoming[0].protocol == "pop3")
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectionSettings(Settings):
-    """What a member enters for the connection by PPPoE, and over which line it goes (ISP-16)."""
-
-    kind = "connection"
-    own = ("connection_id",)
-
-    connection_id: str
-    line: str
-    line_title: str
-
-    def shared_values(self, said: SimpleNamespace) -> dict[str, str]:
-        return {
-            "line": self.line_title,
-            "terminal": getattr(said, f"terminal_{self.line}"),
-            "wiring": getattr(said, f"wiring_{self.line}"),
-        }
-
-    def fits(self, client: Client) -> bool:
-        return client.kind == self.kind
-
-
-MEMBER_WORDS: Final = frozenset((*MailSettings.own, *ConnectionSettings.own))
-
-
-def _incoming(protocol: Protocol, server: Server) -> Incoming:
-    return Incoming(protocol, server.host, server.port, server.security)
-
-
-def settings_for(address: str, display_name: str, mail: Mail, *, legacy: bool) -> MailSettings:
-    """The user name is the whole address; mail leaves through the submission port, 587 (ISP-17).
-
-    Programs of today get IMAP, then POP3. Those out of support [サポート終了] know no encryption
-    that servers still speak: POP3, then IMAP as the policy's `_legacy` servers have them, and
-    submission in the same way.
-    """
-    if legacy:
-        incoming = (_incoming("pop3", mail.pop3_legacy), _incoming("imap", mail.imap_legacy))
-        submission = mail.submission_legacy
-    else:
-        incoming = (_incoming("imap", mail.imap), _incoming("pop3", mail.pop3))
-        submission = mail.submission
-    outgoing = Outgoing(submission.host, submission.port, submission.security)
-    return MailSettings(address, address, display_name, incoming, outgoing)
-
-
-def connection_settings(connection_id: str, line: str, language: Language) -> ConnectionSettings:
-    """The connection ID and the line type [回線種別] as people know it (ISP-16).
-
-    A plan without an access line is refused: there is nothing to connect over.
-    """
-    title = line_name(line, language)
-    if not title:
-        raise Refused("line", f"{connection_id} has no access line ({line}): nothing to set up")
-    return ConnectionSettings(connection_id, line, title)
-
-
-Text = Annotated[str, Meta(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f\x7f]*$")]
-
-
-class Record(Struct, frozen=True, forbid_unknown_fields=True):
-    """Base of what a client's file holds: an unknown key is an error, never silently ignored."""
-
-
-class Wording(Record, frozen=True):
-    """A text in both languages (ALL-05)."""
-
-    ja: Text
-    en: Text
-
-    def said(self, language: Language) -> str:
-        return self.ja if language == "ja" else self.en
-
-
-class Menu(Record, frozen=True):
-    """The way to a screen as the program writes it in each language, one word a click."""
-
-    ja: Annotated[tuple[Text, ...], Meta(min_length=1)]
-    en: Annotated[tuple[Text, ...], Meta(min_length=1)]
-
-    def said(self, language: Language) -> tuple[str, ...]:
-        return self.ja if language == "ja" else self.en
-
-
-class Entry(Record, frozen=True):
-    """A field of a screen and what goes into it; a value that needs no translation is one text."""
-
-    label: Wording
-    value: Text | Wording
-
-
-class Instruction(Record, frozen=True):
-    """One step as the file has it, placeholders still in it."""
-
-    path: Menu
-    text: Wording
-    fields: tuple[Entry, ...] = ()
-    commands: tuple[Text, ...] = ()
-    drawing: Drawing = "window"
-
-
-Lines = Annotated[str, Meta(min_length=1, max_length=5000, pattern=r"^[^\x00-\x09\x0b-\x1f\x7f]*$")]
-
-
-class FileText(Record, frozen=True):
-    """A configuration file of a program of the command line, placeholders still in it.
-
-    Every value stands in double quotes. `words` are further placeholders, what the program calls
-    each way of encryption: `words.tls` makes `{imap_tls}`, `{pop_tls}` and `{smtp_tls}`.
-    """
-
-    path: Annotated[str, Meta(pattern=r"^~/[A-Za-z0-9._/-]+$")]
-    syntax: Syntax
-    content: Lines
-    mode: Literal["0600"] = "0600"
-    words: dict[Annotated[str, Meta(pattern="^[a-z]+$")], dict[Security, str]] = {}
-
-
-class Client(Record, frozen=True, kw_only=True):
-    """A program, system or router that members set up; `aliases` are further keys that find it.
-
-    A legacy client says since when it is out of support and names a modern one instead. `profile`
-    says how to take the settings from a configuration profile [構成プロファイル] instead of typing.
-    """
-
-    key: Text
-    title: Wording
-    kind: Kind
-    legacy: bool
-    steps: Annotated[tuple[Instruction, ...], Meta(min_length=1)]
-    aliases: tuple[Text, ...] = ()
-    files: tuple[FileText, ...] = ()
-    profile: Wording | None = None
-    support_ended: Wording | None = None
-    modern: Text | None = None
-
-
-def placeholders(kind: Kind, *, legacy: bool) -> frozenset[str]:
-    """The placeholders that a client's file may use; a legacy mail program is set up with POP3."""
-    if kind == "connection":
-        return OPERATOR_WORDS | LINE_WORDS | frozenset(ConnectionSettings.own)
-    servers = ("pop", "smtp") if legacy else ("imap", "pop", "smtp")
-    of_servers = {f"{server}_{word}" for server in servers for word in SERVER_WORDS}
-    return OPERATOR_WORDS | of_servers | frozenset(MailSettings.own)
-
-
-def _texts(client: Client) -> Iterator[str]:
-    if client.profile:
-        yield from (client.profile.ja, client.profile.en)
-    for step in client.steps:
-        yield from (*step.path.ja, *step.path.en, step.text.ja, step.text.en, *step.commands)
-        for entry in step.fields:
-            yield from (entry.label.ja, entry.label.en)
-            yield from (
-                (entry.value,) if isinstance(entry.value, str) else (entry.value.ja, entry.value.en)
-            )
-
-
-def _file_placeholders(of: FileText) -> frozenset[str]:
-    words = ("host", "port", *of.words)
-    servers = {f"{server}_{word}" for server in ("imap", "pop", "smtp") for word in words}
-    return frozenset(MailSettings.own) | servers
-
-
-def _refuse_unknown_placeholders(client: Client, file: str) -> None:
-    known = placeholders(client.kind, legacy=client.legacy)
-    checked = [(text, known) for text in _texts(client)]
-    checked += [(each.content, _file_placeholders(each)) for each in client.files]
-    for text, known in checked:
-        for position, piece in enumerate(_PLACEHOLDER.split(text)):
-            if position % 2 and piece not in known:
-                names = ", ".join(sorted(known))
-                raise Refused(file, f"unknown placeholder {{{piece}}}; there are: {names}")
-            if not position % 2 and ("{" in piece or "}" in piece):
-                raise Refused(file, f"a brace is not part of a placeholder in {text!r}")
-
-
-def _refuse_files(client: Client, file: str) -> None:
-    """Files are for mail, of a program that is supported; each names every way of encryption."""
-    if client.profile and client.kind != "mail":
-        raise Refused(file, "`profile` is for mail programs")
-    if client.files and (client.kind != "mail" or client.legacy):
-        raise Refused(file, "`files` are for mail programs that are still supported")
-    for each in client.files:
-        for word, said in each.words.items():
-            if missing := {"ssl", "starttls", "none"} - said.keys():
-                raise Refused(file, f"words.{word} lacks {', '.join(sorted(missing))}")
-
-
-def client_from(key: str, text: str) -> Client:
-    """The client that the TOML `text` of `clients/KEY.toml` describes; refused with its file's name."""
-    file = f"clients/{key}.toml"
-    try:
-        client = msgspec.convert({**tomllib.loads(text), "key": key}, Client)
-    except tomllib.TOMLDecodeError as wrong:
-        raise Refused(file, f"not valid TOML: {wrong}") from None
-    except msgspec.ValidationError as wrong:
-        raise Refused(file, str(wrong)) from None
-    if {client.support_ended is not None, client.modern is not None} != {client.legacy}:
-        raise Refused(
-            file, "`support_ended` and `modern` go with `legacy = true`, and only with it"
-        )
-    _refuse_files(client, file)
-    _refuse_unknown_placeholders(client, file)
-    return client
-
-
-def by_name(found: Mapping[str, Client]) -> dict[str, Client]:
-    """Every key and alias with its client; refused where two share one."""
-    named = dict(found)
-    for client in found.values():
-        file = f"clients/{client.key}.toml"
-        for alias in client.aliases:
-            if named.setdefault(alias, client) is not client:
-                raise Refused(file, f"the alias {alias!r} belongs to {named[alias].key!r}")
-        if client.modern is not None:
-            modern = found.get(client.modern)
-            if modern is None or modern.legacy or modern.kind != client.kind:
-                why = f"no client {client.modern!r} that is still supported, of the same kind"
-                raise Refused(file, f"modern: {why}")
-    return named
-
-
-@cache
-def clients() -> tuple[Client, ...]:
-    """Everything that there is a guide for, sorted by key."""
-    folder = files("provisioning").joinpath("clients")
-    found = {
-        file.name.removesuffix(".toml"): file
-        for file in folder.iterdir()
-        if file.name.endswith(".toml")
-    }
-    return tuple(client_from(key, found[key].read_text("utf-8")) for key in sorted(found))
-
-
-@cache
-def _named() -> dict[str, Client]:
-    return by_name({client.key: client for client in clients()})
-
-
-def client_of(key: str) -> Client:
-    """The client of a key or an alias; an unknown one is refused with the keys that there are."""
-    client = _named().get(key.casefold())
-    if client is None:
-        keys = ", ".join(each.key for each in clients())
-        raise Refused("client", f"no guide for {printable(key)!r}; there are: {keys}")
-    return client
 
 
 @cache
@@ -471,7 +139,7 @@ Pieces = tuple[str, ...]
 def _cut(text: str, values: Mapping[str, str]) -> Pieces:
     """`text` with `values` filled in, cut at the placeholders that are left."""
     pieces = [""]
-    for position, piece in enumerate(_PLACEHOLDER.split(text)):
+    for position, piece in enumerate(PLACEHOLDER.split(text)):
         if position % 2 and piece not in values:
             pieces += (piece, "")
         else:
@@ -516,7 +184,7 @@ def _entry(
     entry: Entry, language: Language, values: Mapping[str, str]
 ) -> tuple[Pieces, Pieces, bool, Control]:
     value = entry.value if isinstance(entry.value, str) else entry.value.said(language)
-    names = _PLACEHOLDER.findall(value)
+    names = PLACEHOLDER.findall(value)
     typed = any(name in MEMBER_WORDS or name.endswith(("_host", "_port")) for name in names)
     control: Control = "text" if typed or "operator" in names else "choice"
     cut = _cut(value, values)
@@ -602,16 +270,6 @@ def configuration_files(key: str, settings: Settings) -> tuple[ConfigurationFile
     return tuple(made)
 
 
-def _of_server(name: str, server: Incoming | Outgoing, said: SimpleNamespace) -> dict[str, str]:
-    return {
-        f"{name}_host": server.host,
-        f"{name}_port": str(server.port),
-        f"{name}_security": getattr(said, server.security),
-        f"{name}_ssl": said.tick if server.security == "ssl" else said.untick,
-        f"{name}_tls": said.off if server.security == "none" else said.on,
-    }
-
-
 def guide_for(
     client_key: str, settings: SettingsT, language: Language, desk: Desk, operator: Operator
 ) -> Guide[SettingsT]:
@@ -621,7 +279,7 @@ def guide_for(
     for another kind of client are a mistake of the caller.
     """
     client = client_of(client_key)
-    if not settings.fits(client):
+    if not settings.fits(client.kind, legacy=client.legacy):
         raise ValueError(f"{client.key} wants other settings: {client.kind}, {client.legacy=}")
     settings = settings.inert()
     name = operator.name if language == "ja" else operator.name_en

@@ -10,11 +10,11 @@ from isp.queries import contract_named
 from isp.shift import Shift
 from isp.tables import Contract
 from provisioning.addresses import mail_address
-from provisioning.guides import (
+from provisioning.client_files import client_of
+from provisioning.settings import (
     ConnectionSettings,
     MailSettings,
     Settings,
-    client_of,
     connection_settings,
     settings_for,
 )

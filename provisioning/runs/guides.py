@@ -12,15 +12,10 @@ from isp.journal import record
 from isp.outbox import post
 from isp.shift import Shift
 from isp.tables import Contract, Journal
-from provisioning.guides import (
-    ConnectionSettings,
-    client_of,
-    connection_settings,
-    guide_for,
-    guide_pdf,
-    guide_text,
-)
+from provisioning.client_files import client_of
+from provisioning.guides import guide_for, guide_pdf, guide_text
 from provisioning.queries import access_named, guide_settings, mailbox_named
+from provisioning.settings import ConnectionSettings, connection_settings
 
 SENT = "guide.sent"
 

@@ -17,6 +17,7 @@ from office import Office
 from cli.guide import bare, place
 from isp.policy import parse, profile_text
 from provisioning import guides
+from provisioning.settings import settings_for
 
 BEGUN, ADDRESS = "2026-01-05", "taro@example.jp"
 LINES = {"flets-hikari-next": "光ネクスト", "b-flets": "Bフレッツ", "flets-adsl": "ADSL"}
@@ -55,7 +56,7 @@ def shown(office: Office, client: str, of: str = ADDRESS, lang: str = "ja") -> d
 def sending_host(client: str) -> str:
     """Where the policy of the profile lets such a program send."""
     mail = parse(profile_text("consumer-isp")).mail
-    return guides.settings_for(ADDRESS, "", mail, legacy=client in LEGACY_MAIL).outgoing.host
+    return settings_for(ADDRESS, "", mail, legacy=client in LEGACY_MAIL).outgoing.host
 
 
 @pytest.mark.req("ISP-16", "ISP-17")
@@ -199,7 +200,7 @@ def test_isp_17_the_bare_file_is_written_for_its_owner_alone(desk: Office, clien
 
 def test_several_files_go_into_a_folder_or_one_after_the_other(tmp_path: Path) -> None:
     policy = parse(profile_text("consumer-isp"))
-    own = guides.settings_for(ADDRESS, "", policy.mail, legacy=False)
+    own = settings_for(ADDRESS, "", policy.mail, legacy=False)
     made = guides.guide_for("msmtp", own, "ja", policy.desk, policy.operator)
     two = (
         guides.ConfigurationFile("~/.a", "0600", "a\n"),

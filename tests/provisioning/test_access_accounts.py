@@ -16,7 +16,6 @@ from isp.errors import Refused
 from isp.journal import history
 from isp.lifecycle import ContractStatus
 from isp.tables import Journal, Outbox
-from provisioning.guides import MailSettings
 from provisioning.letters import welcome_pdf
 from provisioning.passwords import verify
 from provisioning.queries import access_of, guide_settings, mailbox_named
@@ -24,6 +23,7 @@ from provisioning.runs.access import access_json, open_access, reissue_access
 from provisioning.runs.mailboxes import add_mailbox, reissue, remove
 from provisioning.runs.nightly import reconcile
 from provisioning.runs.welcome import access_letter, mailbox_letter, welcome
+from provisioning.settings import MailSettings
 from provisioning.tables import DEAD
 
 TARO = "taro@example.jp"

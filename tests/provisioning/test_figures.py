@@ -12,24 +12,26 @@ from hypothesis import strategies as st
 from isp import policy
 from isp.documents import Language, printable
 from provisioning import figures, guides
+from provisioning.client_files import client_of, clients
 from provisioning.figures import WIDTH, balanced, button, figure, text_width, wrapped
+from provisioning.settings import Settings, connection_settings, settings_for
 from provisioning.steps import Control, Field, Step
 
 POLICY = policy.parse(policy.profile_text("consumer-isp"))
 ADDRESS, CONNECTION = "hanako.yamada@example.jp", "k00000001@ppp.example.jp"
 LANGUAGES: tuple[Language, ...] = ("ja", "en")
 SVG = "{http://www.w3.org/2000/svg}"
-EVERY = [(client.key, language) for client in guides.clients() for language in LANGUAGES]
+EVERY = [(client.key, language) for client in clients() for language in LANGUAGES]
 
 
 def made(
     key: str, language: Language, name: str = "山田 花子", address: str = ADDRESS
-) -> guides.Guide[guides.Settings]:
-    client = guides.client_of(key)
+) -> guides.Guide[Settings]:
+    client = client_of(key)
     if client.kind == "mail":
-        own: guides.Settings = guides.settings_for(address, name, POLICY.mail, legacy=client.legacy)
+        own: Settings = settings_for(address, name, POLICY.mail, legacy=client.legacy)
     else:
-        own = guides.connection_settings(CONNECTION, "b-flets", language)
+        own = connection_settings(CONNECTION, "b-flets", language)
     return guides.guide_for(key, own, language, POLICY.desk, POLICY.operator)
 
 

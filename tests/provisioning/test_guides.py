@@ -18,17 +18,27 @@ from isp import policy
 from isp.documents import Language
 from isp.errors import Refused
 from provisioning import guides
-from provisioning.guides import Guide, Incoming, Kind, MailSettings, Outgoing, Settings
+from provisioning.client_files import by_name, client_from, client_of, clients, placeholders
+from provisioning.guides import Guide
 from provisioning.qr_codes import qr_code
+from provisioning.settings import (
+    Incoming,
+    Kind,
+    MailSettings,
+    Outgoing,
+    Settings,
+    connection_settings,
+    settings_for,
+)
 
 POLICY = policy.parse(policy.profile_text("consumer-isp"))
 ADDRESS = "hanako.yamada@example.jp"
 LANGUAGES: tuple[Language, ...] = ("ja", "en")
-EVERY = [(client.key, language) for client in guides.clients() for language in LANGUAGES]
-MAIL = [(key, language) for key, language in EVERY if guides.client_of(key).kind == "mail"]
-BY_HAND = [(key, language) for key, language in MAIL if not guides.client_of(key).files]
-LEGACY = [client.key for client in guides.clients() if client.legacy]
-MODERN = [client.key for client in guides.clients() if not client.legacy]
+EVERY = [(client.key, language) for client in clients() for language in LANGUAGES]
+MAIL = [(key, language) for key, language in EVERY if client_of(key).kind == "mail"]
+BY_HAND = [(key, language) for key, language in MAIL if not client_of(key).files]
+LEGACY = [client.key for client in clients() if client.legacy]
+MODERN = [client.key for client in clients() if not client.legacy]
 KINDS: tuple[Kind, ...] = ("mail", "connection")
 MAIL_OF_BOTH_AGES = ["macosx-10-6-mail", "apple-mail"]
 JAPANESE = re.compile("[\u3000-\u30ff\u4e00-\u9fff\uff00-\uffef]")
@@ -49,15 +59,15 @@ def made(
     name: str = "Hanako Yamada",
     mail: policy.Mail = POLICY.mail,
 ) -> Guide[MailSettings]:
-    legacy = guides.client_of(key).legacy
-    own = guides.settings_for(ADDRESS, name, mail, legacy=legacy)
+    legacy = client_of(key).legacy
+    own = settings_for(ADDRESS, name, mail, legacy=legacy)
     return guides.guide_for(key, own, language, POLICY.desk, POLICY.operator)
 
 
 def of_any_kind(key: str, language: Language = "ja") -> Guide[Settings]:
-    if guides.client_of(key).kind == "mail":
+    if client_of(key).kind == "mail":
         return made(key, language)
-    own = guides.connection_settings("k00000001@ppp.example.jp", "b-flets", language)
+    own = connection_settings("k00000001@ppp.example.jp", "b-flets", language)
     return guides.guide_for(key, own, language, POLICY.desk, POLICY.operator)
 
 
@@ -110,7 +120,7 @@ class Page(HTMLParser):
 
 @pytest.mark.req("ISP-17")
 def test_isp_17_programs_of_today_get_imap_first_then_pop3_and_587_with_starttls() -> None:
-    own = guides.settings_for(ADDRESS, "山田 花子", POLICY.mail, legacy=False)
+    own = settings_for(ADDRESS, "山田 花子", POLICY.mail, legacy=False)
     assert own.username == own.address == ADDRESS
     assert own.incoming == (
         Incoming("imap", "imap.example.jp", 993, "ssl"),
@@ -121,7 +131,7 @@ def test_isp_17_programs_of_today_get_imap_first_then_pop3_and_587_with_starttls
 
 @pytest.mark.req("ISP-17")
 def test_isp_17_legacy_programs_get_pop3_110_and_587_with_authentication() -> None:
-    own = guides.settings_for(ADDRESS, "山田 花子", POLICY.mail, legacy=True)
+    own = settings_for(ADDRESS, "山田 花子", POLICY.mail, legacy=True)
     assert own.incoming == (
         Incoming("pop3", "pop.example.jp", 110, "none"),
         Incoming("imap", "imap.example.jp", 143, "none"),
@@ -131,7 +141,7 @@ def test_isp_17_legacy_programs_get_pop3_110_and_587_with_authentication() -> No
 
 @pytest.mark.parametrize("key", MAIL_OF_BOTH_AGES)
 def test_settings_of_the_other_kind_of_client_are_a_mistake_of_the_caller(key: str) -> None:
-    wrong = guides.settings_for(ADDRESS, "", POLICY.mail, legacy=not guides.client_of(key).legacy)
+    wrong = settings_for(ADDRESS, "", POLICY.mail, legacy=not client_of(key).legacy)
     with pytest.raises(ValueError, match=key):
         guides.guide_for(key, wrong, "ja", POLICY.desk, POLICY.operator)
 
@@ -163,24 +173,24 @@ def test_settings_of_the_other_kind_of_client_are_a_mistake_of_the_caller(key: s
     ],
 )
 def test_isp_17_every_named_program_is_found(key: str, title: str, legacy: bool) -> None:
-    client = guides.client_of(key)
+    client = client_of(key)
     assert title in client.title.en
     assert client.legacy is legacy
     assert client.kind == "mail"
 
 
 def test_clients_are_sorted_and_every_name_leads_to_one() -> None:
-    keys = [client.key for client in guides.clients()]
+    keys = [client.key for client in clients()]
     assert keys == sorted(set(keys))
-    assert set(guides.by_name({client.key: client for client in guides.clients()})) > set(keys)
+    assert set(by_name({client.key: client for client in clients()})) > set(keys)
 
 
 def test_an_unknown_client_is_refused_with_the_keys_that_there_are() -> None:
     with pytest.raises(Refused) as refused:
-        guides.client_of("eudora\n")
+        client_of("eudora\n")
     assert refused.value.field == "client"
     assert "\n" not in refused.value.why
-    for client in guides.clients():
+    for client in clients():
         assert client.key in refused.value.why
 
 
@@ -332,7 +342,7 @@ def test_isp_01_a_guide_says_where_the_password_is_and_cannot_carry_one(
     assert passwords
     assert set(passwords) == {said.password_source}
     assert said.password_note in guides.guide_text(guide, language)
-    assert "password" not in guides.placeholders(guide.kind, legacy=guide.legacy)
+    assert "password" not in placeholders(guide.kind, legacy=guide.legacy)
 
 
 def test_a_member_without_a_display_name_may_choose_one() -> None:
@@ -358,7 +368,7 @@ def test_isp_16_isp_17_a_legacy_guide_warns_at_its_top_and_offers_the_modern_one
     assert guide.modern_alternative is not None
     assert re.search(r"20\d\d", guide.warning)
     assert said.risk in guide.warning
-    modern = guides.client_of(guide.modern_alternative.client)
+    modern = client_of(guide.modern_alternative.client)
     assert not modern.legacy
     assert modern.kind == guide.kind
     assert modern.title.said(language) in guide.modern_alternative.text
@@ -379,7 +389,7 @@ def test_isp_16_isp_17_a_legacy_guide_warns_at_its_top_and_offers_the_modern_one
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_a_legacy_pdf_warns_at_its_top(key: str, language: Language) -> None:
     first = pdf_pages(of_any_kind(key, language), language)[0]
-    said = guides.words(language, guides.client_of(key).kind)
+    said = guides.words(language, client_of(key).kind)
     assert first.index(said.warning) < first.index(said.settings)
 
 
@@ -495,7 +505,7 @@ def test_isp_17_a_phone_opens_the_guide_or_the_profile_of_apples_mail(
 @pytest.mark.req("ISP-16")
 def test_isp_16_a_connection_guide_has_no_code_since_it_is_for_whoever_is_not_connected() -> None:
     for key, language in EVERY:
-        if guides.client_of(key).kind == "connection":
+        if client_of(key).kind == "connection":
             guide = of_any_kind(key, language)
             assert guide.link is None and guides.guide_json(guide)["link"] is None
             assert "autoconfig" not in guides.guide_html(guide, language)
@@ -590,7 +600,7 @@ def test_no_name_changes_anything_but_itself(name: str, key: str) -> None:
 
 def test_a_hostile_address_is_as_inert() -> None:
     address = '"<script>alert(1)</script>\n#panic()"@example.jp'
-    own = guides.settings_for(address, "x", POLICY.mail, legacy=False)
+    own = settings_for(address, "x", POLICY.mail, legacy=False)
     guide = guides.guide_for("iphone", own, "ja", POLICY.desk, POLICY.operator)
     assert "\n" not in guide.address
     assert guide.settings.username == guide.address
@@ -617,7 +627,7 @@ fields = [{ label.ja = "住所", label.en = "Address", value = "{address}" }]
 
 
 def test_a_new_client_is_one_file() -> None:
-    client = guides.client_from("new", FILE)
+    client = client_from("new", FILE)
     assert client.key == "new"
     assert client.title.said("en") == "New program"
     assert client.steps[0].path.said("ja") == ("設定",)
@@ -654,7 +664,7 @@ def test_a_new_client_is_one_file() -> None:
 def test_a_wrong_file_is_refused_by_its_name(before: str, after: str, why: str) -> None:
     assert before in FILE
     with pytest.raises(Refused) as refused:
-        guides.client_from("new", FILE.replace(before, after))
+        client_from("new", FILE.replace(before, after))
     assert refused.value.field == "clients/new.toml"
     assert why in refused.value.why
 
@@ -665,9 +675,9 @@ def legacy_file(modern: str, value: str = "{pop_host}", aliases: str = "[]") -> 
 
 
 def test_a_legacy_client_has_no_imap() -> None:
-    guides.client_from("old", legacy_file("new"))
+    client_from("old", legacy_file("new"))
     with pytest.raises(Refused, match="unknown placeholder {imap_host}"):
-        guides.client_from("old", legacy_file("new", "{imap_host}"))
+        client_from("old", legacy_file("new", "{imap_host}"))
 
 
 @pytest.mark.parametrize(
@@ -682,14 +692,14 @@ def test_a_legacy_client_has_no_imap() -> None:
 def test_clients_that_contradict_one_another_are_refused(
     modern: str, aliases: str, why: str
 ) -> None:
-    new = guides.client_from("new", FILE)
-    old = guides.client_from("old", legacy_file(modern, aliases=aliases))
+    new = client_from("new", FILE)
+    old = client_from("old", legacy_file(modern, aliases=aliases))
     with pytest.raises(Refused, match=why) as refused:
-        guides.by_name({"new": new, "old": old, "router": guides.client_of("router")})
+        by_name({"new": new, "old": old, "router": client_of("router")})
     assert refused.value.field == "clients/old.toml"
 
 
 def test_an_alias_finds_its_client() -> None:
-    new = guides.client_from("new", FILE)
-    old = guides.client_from("old", legacy_file("new", aliases='["very-old"]'))
-    assert guides.by_name({"new": new, "old": old}) == {"new": new, "old": old, "very-old": old}
+    new = client_from("new", FILE)
+    old = client_from("old", legacy_file("new", aliases='["very-old"]'))
+    assert by_name({"new": new, "old": old}) == {"new": new, "old": old, "very-old": old}

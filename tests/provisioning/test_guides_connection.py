@@ -19,16 +19,18 @@ from isp.documents import Language, printable
 from isp.errors import Refused
 from isp.runs.plans import LINES
 from provisioning import guides
-from provisioning.guides import ConnectionSettings, Guide
+from provisioning.client_files import OPERATOR_WORDS, client_of, clients, placeholders
+from provisioning.guides import Guide
 from provisioning.queries import access_named, guide_settings
 from provisioning.runs.access import open_access
 from provisioning.runs.mailboxes import add_mailbox
 from provisioning.runs.nightly import reconcile
+from provisioning.settings import ConnectionSettings, connection_settings, settings_for
 
 POLICY = policy.parse(policy.profile_text("consumer-isp"))
 ID = "k00000001@ppp.example.jp"
 LANGUAGES: tuple[Language, ...] = ("ja", "en")
-KEYS = [client.key for client in guides.clients() if client.kind == "connection"]
+KEYS = [client.key for client in clients() if client.kind == "connection"]
 TERMINALS = {
     "flets-hikari-next": ("フレッツ 光ネクスト", "FLET'S Hikari Next", "ONU"),
     "b-flets": ("Bフレッツ", "B FLET'S", "ONU"),
@@ -39,7 +41,7 @@ TERMINALS = {
 def made(
     key: str, language: Language = "ja", line: str = "flets-hikari-next", name: str = ID
 ) -> Guide[ConnectionSettings]:
-    own = guides.connection_settings(name, line, language)
+    own = connection_settings(name, line, language)
     return guides.guide_for(key, own, language, POLICY.desk, POLICY.operator)
 
 
@@ -72,7 +74,7 @@ def undrawn(page: str) -> str:
     ],
 )
 def test_isp_16_every_named_system_is_found(key: str, title: str, legacy: bool) -> None:
-    client = guides.client_of(key)
+    client = client_of(key)
     assert title in client.title.en
     assert (client.kind, client.legacy) == ("connection", legacy)
 
@@ -121,7 +123,7 @@ def test_isp_16_there_is_a_guide_for_every_line_that_is_sold() -> None:
     assert {*LINES} - {"none"} == {*TERMINALS}
     for line in ("none", "fax"):
         with pytest.raises(Refused, match="has no access line") as refused:
-            guides.connection_settings(ID, line, "ja")
+            connection_settings(ID, line, "ja")
         assert refused.value.field == "line"
 
 
@@ -133,7 +135,7 @@ def test_isp_16_json_is_what_the_command_line_promises(key: str) -> None:
     assert read == told
     assert {name: told[name] for name in ("client", "legacy", "kind", "address", "settings")} == {
         "client": key,
-        "legacy": guides.client_of(key).legacy,
+        "legacy": client_of(key).legacy,
         "kind": "connection",
         "address": ID,
         "settings": {"connection_id": ID, "line": "b-flets", "line_title": "B FLET'S"},
@@ -143,17 +145,17 @@ def test_isp_16_json_is_what_the_command_line_promises(key: str) -> None:
 
 
 def test_settings_of_the_other_kind_of_client_are_a_mistake_of_the_caller() -> None:
-    connection = guides.connection_settings(ID, "b-flets", "ja")
-    mail = guides.settings_for("taro@example.jp", "", POLICY.mail, legacy=False)
+    connection = connection_settings(ID, "b-flets", "ja")
+    mail = settings_for("taro@example.jp", "", POLICY.mail, legacy=False)
     for key, own in (("thunderbird", connection), ("router", mail), ("outlook-2003", connection)):
         with pytest.raises(ValueError, match=key):
             guides.guide_for(key, own, "ja", POLICY.desk, POLICY.operator)
 
 
 def test_a_connection_has_no_mail_placeholders_and_mail_none_of_the_line() -> None:
-    connection = guides.placeholders("connection", legacy=False)
-    mail = guides.placeholders("mail", legacy=False)
-    assert connection & mail == guides.OPERATOR_WORDS
+    connection = placeholders("connection", legacy=False)
+    mail = placeholders("mail", legacy=False)
+    assert connection & mail == OPERATOR_WORDS
     assert "connection_id" in connection and "address" in mail
 
 

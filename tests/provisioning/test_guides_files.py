@@ -17,10 +17,12 @@ from isp import policy
 from isp.documents import printable
 from isp.errors import Refused
 from provisioning import guides
+from provisioning.client_files import Syntax, client_from, client_of, clients
+from provisioning.settings import settings_for
 
 POLICY = policy.parse(policy.profile_text("consumer-isp"))
 ADDRESS = "hanako.yamada+1@example.jp"
-KEYS = [client.key for client in guides.clients() if client.files]
+KEYS = [client.key for client in clients() if client.files]
 HOSTILE = [
     'Taro "T" Yamada',
     "`touch broken`",
@@ -38,7 +40,7 @@ HOSTILE = [
 
 def contents(key: str, name: str = "山田 花子", **servers: policy.Server) -> str:
     mail = msgspec.structs.replace(POLICY.mail, **servers)
-    own = guides.settings_for(ADDRESS, name, mail, legacy=False)
+    own = settings_for(ADDRESS, name, mail, legacy=False)
     (file,) = guides.guide_for(key, own, "ja", POLICY.desk, POLICY.operator).files
     assert file.mode == "0600"
     return file.content
@@ -133,7 +135,7 @@ def test_isp_17_fetchmail_fetches_by_its_file_with_tls_verified(tmp_path: Path) 
 def test_isp_17_fetchmail_finds_its_password_in_the_line_of_netrc_that_the_guide_gives(
     tmp_path: Path,
 ) -> None:
-    own = guides.settings_for(ADDRESS, "", POLICY.mail, legacy=False)
+    own = settings_for(ADDRESS, "", POLICY.mail, legacy=False)
     guide = guides.guide_for("fetchmail", own, "en", POLICY.desk, POLICY.operator)
     (step,) = [step for step in guide.steps if step.path[-1] == "~/.netrc"]
     machine, login, _ = (field.value for field in step.fields)
@@ -196,9 +198,7 @@ def test_no_user_name_leaves_its_quotes(user: str, tmp_path: Path) -> None:
     """Addresses of members have no such letters; the rule holds nevertheless."""
 
     def of(key: str) -> str:
-        (file,) = guides.configuration_files(
-            key, guides.settings_for(user, "", POLICY.mail, legacy=False)
-        )
+        (file,) = guides.configuration_files(key, settings_for(user, "", POLICY.mail, legacy=False))
         return file.content
 
     assert fetchmail(tmp_path, of("fetchmail"))["remote"] == user
@@ -213,7 +213,7 @@ def test_no_user_name_leaves_its_quotes(user: str, tmp_path: Path) -> None:
 # The rule of escaping
 
 
-def read_back(line: str, syntax: guides.Syntax) -> str:
+def read_back(line: str, syntax: Syntax) -> str:
     """The value between the quotes as the program's own rules read it."""
     if syntax == "msmtp":  # from the first quote to the last
         return line[line.index('"') + 1 : line.rindex('"')]
@@ -226,7 +226,7 @@ def read_back(line: str, syntax: guides.Syntax) -> str:
 
 
 @given(value=st.text(max_size=60), syntax=st.sampled_from(["msmtp", "fetchmail", "mbsync"]))
-def test_whatever_is_escaped_is_read_back_as_it_was(value: str, syntax: guides.Syntax) -> None:
+def test_whatever_is_escaped_is_read_back_as_it_was(value: str, syntax: Syntax) -> None:
     inert = printable(value)
     line = f'user "{guides.escaped(inert, syntax)}"'
     assert "\n" not in line
@@ -280,15 +280,15 @@ def test_isp_17_encryption_follows_the_policy(security: policy.Security, tmp_pat
 @pytest.mark.parametrize("key", KEYS)
 def test_isp_01_no_file_carries_a_password(key: str) -> None:
     said = contents(key)
-    assert "password" not in guides.client_of(key).files[0].content.replace(
-        ".mail-password", ""
-    ).replace("passwordeval", "").replace("auth password", "")
+    assert "password" not in client_of(key).files[0].content.replace(".mail-password", "").replace(
+        "passwordeval", ""
+    ).replace("auth password", "")
     assert ".mail-password" in said or key == "fetchmail"
 
 
 @pytest.mark.parametrize("key", KEYS)
 def test_every_form_shows_the_file_as_it_is(key: str) -> None:
-    own = guides.settings_for(ADDRESS, "Hanako & Co", POLICY.mail, legacy=False)
+    own = settings_for(ADDRESS, "Hanako & Co", POLICY.mail, legacy=False)
     guide = guides.guide_for(key, own, "en", POLICY.desk, POLICY.operator)
     (file,) = guide.files
     assert file.content in guides.guide_text(guide, "en")
@@ -335,9 +335,9 @@ user "{username}"
     ],
 )
 def test_a_wrong_file_is_refused_by_its_name(before: str, after: str, why: str) -> None:
-    guides.client_from("new", FILE)
+    client_from("new", FILE)
     assert before in FILE
     with pytest.raises(Refused) as refused:
-        guides.client_from("new", FILE.replace(before, after))
+        client_from("new", FILE.replace(before, after))
     assert refused.value.field == "clients/new.toml"
     assert why in refused.value.why

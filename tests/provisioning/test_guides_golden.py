@@ -14,6 +14,8 @@ import pytest
 from isp import policy
 from isp.documents import Language
 from provisioning import guides
+from provisioning.client_files import Client, clients
+from provisioning.settings import Settings, connection_settings, settings_for
 
 FOLDER = Path(__file__).resolve().parent.parent / "golden" / "guides"
 POLICY = policy.parse(policy.profile_text("consumer-isp"))
@@ -23,12 +25,12 @@ WHOLE = ("windows-mail", "thunderbird", "windows-xp", "router")
 LINES = {"windows-xp": "flets-adsl", "windows-vista": "b-flets"}
 
 
-def settings(client: guides.Client, language: Language) -> guides.Settings:
+def settings(client: Client, language: Language) -> Settings:
     """Hanako Yamada's, over each of the three lines somewhere."""
     if client.kind == "connection":
         line = LINES.get(client.key, "flets-hikari-next")
-        return guides.connection_settings("k00000001@ppp.example.jp", line, language)
-    return guides.settings_for(
+        return connection_settings("k00000001@ppp.example.jp", line, language)
+    return settings_for(
         "hanako.yamada@example.jp", NAMES[language], POLICY.mail, legacy=client.legacy
     )
 
@@ -36,7 +38,7 @@ def settings(client: guides.Client, language: Language) -> guides.Settings:
 def forms() -> dict[str, str]:
     """Each file's name and what it should hold: all as text, one legacy and one modern in full."""
     found = {}
-    for client in guides.clients():
+    for client in clients():
         for language in LANGUAGES:
             own = settings(client, language)
             guide = guides.guide_for(client.key, own, language, POLICY.desk, POLICY.operator)

@@ -14,7 +14,7 @@ from paper import SHIPPED, fonts, lines, pages, placed, text, unprinted
 
 from isp.documents import Addressee, Language
 from isp.policy import parse, profile_text
-from provisioning.guides import guide_for, guide_json, settings_for
+from provisioning.guides import guide_for, guide_json
 from provisioning.letters import (
     MailboxCredential,
     ReissueLetter,
@@ -23,6 +23,7 @@ from provisioning.letters import (
     spelled,
     welcome_pdf,
 )
+from provisioning.settings import settings_for
 
 POLICY = parse(profile_text("consumer-isp"))
 HANAKO = Addressee("C00000042", "Hanako Yamada", "150-0001", "1-2-3 Jingumae")
