@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cli.app import App, note, pass_app
-from cli.parameters import NEW_FILE
+from cli.parameters import FOLDER, NEW_FILE
 from isp.errors import Refused
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def _login_json(login: Login, language: str) -> dict[str, object]:
     "-o",
     "folder",
     required=True,
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER,
     help="Folder for the files, from which the server reads them.",
 )
 @click.option("--nas", default="192.0.2.1", help="Address of the access server [an example].")

@@ -9,7 +9,7 @@ from typing import Literal
 import click
 
 from cli.app import App, note, pass_app
-from cli.parameters import NEW_FILE
+from cli.parameters import FOLDER, NEW_FILE
 from isp.errors import Refused
 
 Program = Literal["thunderbird", "outlook", "apple"]
@@ -77,7 +77,7 @@ def _served(app: App) -> list[str]:
 @click.option(
     "-o",
     "folder",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER,
     required=True,
     help="Folder to write to.",
 )

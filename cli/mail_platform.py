@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from cli.app import App, note, pass_app
-from cli.parameters import DAY
+from cli.parameters import DAY, FOLDER
 from isp.errors import Fault
 
 
@@ -23,7 +23,7 @@ def mail_platform() -> None:
     "-o",
     "folder",
     required=True,
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER,
     help="Folder for the files; those that are there are written anew, with their passwords kept.",
 )
 @click.option(

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import click
 
 from cli.app import App, business_day, clock, note, pass_app
-from isp.errors import Refused
 
 if TYPE_CHECKING:
     from provisioning.directory import DatabaseDirectory
@@ -21,16 +20,13 @@ if TYPE_CHECKING:
 
 def certificate_of(app: App) -> tuple[Path, Path]:
     """Certificate and key of the policy; without one, a self-signed pair made once and kept."""
-    from provisioning.certificate import self_signed
+    from provisioning.certificate import named_pair, self_signed
 
-    policy = app.policy.smtpd
-    if bool(policy.certificate) != bool(policy.certificate_key):
-        raise Refused("smtpd.certificate", "name certificate and certificate_key, or neither")
-    if policy.certificate:
-        return app.path(policy.certificate), app.path(policy.certificate_key)
     mail = app.policy.mail
     servers = (mail.submission, mail.submissions, mail.imap, mail.pop3)
-    return self_signed(app.root, *dict.fromkeys(each.host for each in servers))
+    return named_pair(app.policy.smtpd, "smtpd", app.root) or self_signed(
+        app.root, *dict.fromkeys(each.host for each in servers)
+    )
 
 
 def log_to_stderr() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli.app import App, note, pass_app
-from cli.parameters import NEW_FILE
+from cli.parameters import FOLDER, NEW_FILE
 from isp.errors import Refused
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ def _measured(app: App, rows: list[WebSpace]) -> list[dict[str, Any]]:
     "-o",
     "folder",
     required=True,
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER,
     help="Folder for the files, from which the server reads them.",
 )
 @click.option("--listen", default="*", help="Address on which it listens [all].")
@@ -214,13 +214,11 @@ def render(app: App, folder: Path, listen: str, port: int, http_port: int) -> No
 
 def _certificate(app: App) -> tuple[Path, Path]:
     """Certificate and key of the policy; without one, a self-signed pair made once and kept."""
+    from provisioning.certificate import named_pair, self_signed
+
     policy = app.policy.web_space
-    if bool(policy.certificate) != bool(policy.certificate_key):
-        raise Refused("web_space.certificate", "name certificate and certificate_key, or neither")
-    if policy.certificate:
-        return app.path(policy.certificate), app.path(policy.certificate_key)
     if not policy.host:
         raise Refused("web_space.host", "is empty: name the host under which spaces are served")
-    from provisioning.certificate import self_signed
-
-    return self_signed(app.root, f"*.{policy.host}", name="web-space")
+    return named_pair(policy, "web_space", app.root) or self_signed(
+        app.root, f"*.{policy.host}", name="web-space"
+    )

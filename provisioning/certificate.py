@@ -8,12 +8,34 @@ import ssl
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol
 
-from isp.errors import Fault
+from isp.errors import Fault, Refused
 
 # From before any clock to "no end" (RFC 5280, 4.1.2.5): what nobody vouches for cannot run out.
 VALID_FROM = datetime(2000, 1, 1, tzinfo=UTC)
 VALID_UNTIL = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+
+
+class Certified(Protocol):
+    """A section of the policy that may name a certificate; both empty: none."""
+
+    @property
+    def certificate(self) -> str: ...
+    @property
+    def certificate_key(self) -> str: ...
+
+
+def named_pair(section: Certified, name: str, root: Path) -> tuple[Path, Path] | None:
+    """The PEM files that a section of the policy names, relative ones from `root`; None: it names none.
+
+    One without the other is refused by the name of the section.
+    """
+    if bool(section.certificate) != bool(section.certificate_key):
+        raise Refused(f"{name}.certificate", "name certificate and certificate_key, or neither")
+    if not section.certificate:
+        return None
+    return root / section.certificate, root / section.certificate_key
 
 
 def self_signed(directory: Path, *hostnames: str, name: str = "smtpd") -> tuple[Path, Path]:

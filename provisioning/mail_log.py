@@ -322,7 +322,9 @@ def _postfix_delivery(text: str, at: datetime) -> Event | None:
     if found is None:
         return None
     status, dsn = found["status"], found["dsn"]
-    what: What = {"sent": "sent", "deferred": "deferred"}.get(status, "bounced")  # type: ignore[assignment]  # three of What
+    what: What = "sent" if status == "sent" else "bounced"
+    if status == "deferred":
+        what = "deferred"
     if dsn in ("5.2.2", "4.2.2"):
         what = "mailbox-full"
     recipient = found["original"] or found["recipient"]

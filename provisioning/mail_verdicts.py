@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from typing import Final, Literal
+from typing import Final, Literal, cast
 
 from isp.calendar import TOKYO
 from isp.lifecycle import ContractStatus
@@ -592,7 +592,7 @@ def _word(name: str, value: object, language: Language) -> str:
         between = "と" if language == "ja" else " and "
         return between.join(DIRECTIONS[each][language] for each in value)
     if name == "protocol":
-        return PROTOCOLS[value][language]  # type: ignore[index]  # a Protocol, by the rules
+        return PROTOCOLS[cast(Protocol, value)][language]
     if isinstance(value, datetime):
         return f"{value.astimezone(TOKYO):%Y-%m-%d %H:%M}"
     if isinstance(value, float):

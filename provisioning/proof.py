@@ -20,6 +20,7 @@ from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -512,7 +513,7 @@ class Proof:
             ("submission-legacy", mail.submission_legacy, self._smtp_offers),
             ("submissions", mail.submissions, self._smtp_offers),
         ):
-            self._step(f"published-{name}", lambda s=server, o=offered: self._offer(s, o))  # type: ignore[misc]  # mypy cannot infer a lambda with defaults
+            self._step(f"published-{name}", partial(self._offer, server, offered))
 
     def _offer(
         self, server: Server, offered: Callable[[Server, ssl.SSLContext], tuple[list[str], Any]]
