@@ -18,7 +18,8 @@ from provisioning.settings import (
     connection_settings,
     settings_for,
 )
-from provisioning.tables import AccessAccount, Alias, CatchAll, Domain, Mailbox
+from provisioning.tables import AccessAccount, Alias, CatchAll, Domain, Forward, Mailbox
+from provisioning.wanted import Directions, MailboxState, directions
 
 
 def domains(session: Session) -> list[Domain]:
@@ -76,6 +77,29 @@ def mailboxes(
     if status is not None:
         wanted = wanted.where(Mailbox.status == status)
     return list(session.scalars(wanted))
+
+
+def forwards_of(session: Session, mailbox: Mailbox) -> list[str]:
+    """Where the mailbox forwards to, in the order of the addresses."""
+    return list(
+        session.scalars(
+            select(Forward.destination)
+            .where(Forward.mailbox_id == mailbox.id)
+            .order_by(Forward.destination)
+        )
+    )
+
+
+def stored_directions(mailbox: Mailbox) -> Directions:
+    """What the mailbox may do as far as its own row says."""
+    return Directions(mailbox.may_fetch, mailbox.may_send, mailbox.may_receive)
+
+
+def directions_of(mailbox: Mailbox) -> Directions:
+    """What the mailbox may do at this moment, its contract counted in."""
+    stored = stored_directions(mailbox)
+    state = MailboxState(mailbox.status, mailbox.suspended_by, mailbox.remove_on, stored)
+    return directions(mailbox.contract.status, state)
 
 
 def mailboxes_kept(session: Session, contract_id: int) -> list[Mailbox]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import Select, func, or_, select
 from sqlalchemy.orm import Session
 
 from isp.errors import Refused
@@ -34,28 +34,31 @@ def add_app_password(
     address: str,
     name: str,
     life: timedelta | None = None,
+    *,
+    counts: bool = True,
 ) -> tuple[AppPassword, str]:
     """A further password for a mailbox, returned this once; after `life` it opens nothing.
 
     Each has a name of its own in its mailbox, "phone" say. A suspended mailbox may get one: it
-    opens nothing until the mailbox is resumed.
+    opens nothing until the mailbox is resumed. The office's own, which does not count, comes beside
+    those that the policy lets a mailbox have.
     """
     mailbox = existing(session, address)
     name = visible(name, "name")
     if life is not None and life <= timedelta():
         raise Refused("days", "a password that has expired already opens nothing")
     now = shift.day.now
-    names = session.scalars(
-        select(AppPassword.name).where(
+    alive = session.scalars(
+        select(func.count(AppPassword.id)).where(
             AppPassword.mailbox_id == mailbox.id,
             or_(AppPassword.expires_at.is_(None), AppPassword.expires_at > now),
         )
-    ).all()
+    ).one()
     most = shift.policy.platform.app_passwords
-    if len(names) >= most:
+    if counts and alive >= most:
         raise Refused(
             "address",
-            f"{mailbox.address} has {len(names)} app passwords of at most {most}; "
+            f"{mailbox.address} has {alive} app passwords of at most {most}; "
             "take one back with `isp app-password revoke`",
         )
     if session.scalar(_named(mailbox, name)):
@@ -122,7 +125,7 @@ def revoke_app_password(session: Session, shift: Shift, address: str, name: str)
     return mailbox
 
 
-def _named(mailbox: Mailbox, name: str) -> Any:
+def _named(mailbox: Mailbox, name: str) -> Select[AppPassword]:
     return select(AppPassword).where(
         AppPassword.mailbox_id == mailbox.id, func.lower(AppPassword.name) == name.strip().lower()
     )

@@ -27,7 +27,7 @@ from provisioning.entitlement import (
 )
 from provisioning.entitlement import quota_mb as quota_checked
 from provisioning.passwords import generate, hash_password
-from provisioning.queries import mailbox_named, mailboxes_kept
+from provisioning.queries import forwards_of, mailbox_named, mailboxes_kept, stored_directions
 from provisioning.tables import DEAD, Alias, AppPassword, Domain, Forward, Mailbox
 from provisioning.wanted import (
     EVERYTHING,
@@ -63,11 +63,6 @@ def _state(mailbox: Mailbox) -> dict[str, Any]:
         "remove_on": mailbox.remove_on,
         "barred": list(barred(stored_directions(mailbox))),
     }
-
-
-def stored_directions(mailbox: Mailbox) -> Directions:
-    """What the mailbox may do as far as its own row says."""
-    return Directions(mailbox.may_fetch, mailbox.may_send, mailbox.may_receive)
 
 
 def _let(mailbox: Mailbox, may: Directions) -> None:
@@ -253,13 +248,7 @@ def forward(
 def forwarding_json(session: Session, mailbox: Mailbox) -> dict[str, Any]:
     """Where the mailbox forwards to, and whether it keeps a copy."""
     return {
-        "forwards_to": list(
-            session.scalars(
-                select(Forward.destination)
-                .where(Forward.mailbox_id == mailbox.id)
-                .order_by(Forward.destination)
-            )
-        ),
+        "forwards_to": forwards_of(session, mailbox),
         "keeps_copy": mailbox.keeps_copy,
     }
 

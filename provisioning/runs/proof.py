@@ -7,7 +7,6 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from msgspec.structs import replace as knobs
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -15,10 +14,11 @@ from isp.errors import Refused
 from isp.shift import Shift
 from isp.tables import Journal
 from provisioning.proof import Subject
+from provisioning.queries import directions_of, forwards_of
 from provisioning.runs.app_passwords import add_app_password, revoke_app_password
 from provisioning.runs.mailboxes import existing
-from provisioning.tables import Forward, Mailbox
-from provisioning.wanted import Directions, MailboxState, barred, directions
+from provisioning.tables import Mailbox
+from provisioning.wanted import Directions, barred
 
 LIFE: Final = timedelta(minutes=15)
 """Longer than any proof; should it be killed, the password is dead by then."""
@@ -47,16 +47,12 @@ def begin(session: Session, shift: Shift, address: str, token: str, now: datetim
     app passwords that a mailbox may have.
     """
     mailbox = existing(session, address)
-    platform = shift.policy.platform
-    policy = knobs(shift.policy, platform=knobs(platform, app_passwords=platform.app_passwords + 1))
-    at_once = replace(shift, policy=policy, day=replace(shift.day, now=now))
-    _, password = add_app_password(session, at_once, address, password_name(token), LIFE)
+    at_once = replace(shift, day=replace(shift.day, now=now))
+    _, password = add_app_password(
+        session, at_once, address, password_name(token), LIFE, counts=False
+    )
     may = directions_of(mailbox)
-    forwarded = session.scalars(
-        select(Forward.destination)
-        .where(Forward.mailbox_id == mailbox.id)
-        .order_by(Forward.destination)
-    ).all()
+    forwarded = forwards_of(session, mailbox)
     return Subject(
         address=mailbox.address,
         password=password,
@@ -89,19 +85,6 @@ def proved_between(session: Session, address: str) -> list[tuple[datetime, datet
         for name, at in begun.items()
         if name and name.startswith(NAME)
     ]
-
-
-def directions_of(mailbox: Mailbox) -> Directions:
-    """What the mailbox may do at this moment, its contract counted in."""
-    return directions(
-        mailbox.contract.status,
-        MailboxState(
-            mailbox.status,
-            mailbox.suspended_by,
-            mailbox.remove_on,
-            Directions(mailbox.may_fetch, mailbox.may_send, mailbox.may_receive),
-        ),
-    )
 
 
 def _state(mailbox: Mailbox, may: Directions) -> str:

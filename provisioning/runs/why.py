@@ -17,9 +17,10 @@ from provisioning.log_tail import lines_with
 from provisioning.mail_log import Event, event, instant
 from provisioning.mail_verdicts import GOOD, Facts, causes, told
 from provisioning.mailbox_size import used_mb
-from provisioning.queries import mailbox_named
-from provisioning.runs.proof import directions_of, proved_between
-from provisioning.tables import Alias, AppPassword, Forward, Mailbox
+from provisioning.queries import directions_of, mailbox_named
+from provisioning.runs.mailboxes import forwarding_json
+from provisioning.runs.proof import proved_between
+from provisioning.tables import Alias, AppPassword, Mailbox
 
 IsOld = Callable[[bytes], bool]
 
@@ -123,14 +124,7 @@ def _mailbox_json(
         "may_receive": facts.may.receive,
         "remove_on": mailbox.remove_on,
         "aliases": aliases,
-        "forwards": list(
-            session.scalars(
-                select(Forward.destination)
-                .where(Forward.mailbox_id == mailbox.id)
-                .order_by(Forward.destination)
-            )
-        ),
-        "keeps_copy": mailbox.keeps_copy,
+        **forwarding_json(session, mailbox),
     }
 
 
