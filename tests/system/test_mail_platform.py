@@ -207,6 +207,56 @@ def test_isp_01_a_reissue_ends_the_old_password_and_all_app_passwords_at_once(ma
     assert set(mail.opens(box.address, new).values()) == {"in"}
 
 
+@pytest.mark.parametrize("how", ["reissue", "suspend", "contract", "revoke", "remove"])
+def test_isp_01_what_is_open_ends_with_what_it_was_opened_by(mail: Place, how: str) -> None:
+    contract = mail.contract()
+    box, other = mail.box(contract), mail.box()
+    app = mail.app_password(box, "--name", "phone")
+    acts = {
+        "reissue": ("mailbox", "reissue", box.address),
+        "suspend": ("mailbox", "suspend", box.address),
+        "contract": ("contract", "suspend", contract),
+        "revoke": ("app-password", "revoke", box.address, "--name", "phone"),
+        "remove": ("mailbox", "remove", box.address),
+    }
+    with ExitStack() as opened:
+        doors = [mail.stack.imap(box.address, each) for each in (box.password, app)]
+        pop3 = mail.stack.pop3(box.address, box.password)
+        bystander = mail.stack.imap(other.address, other.password)
+        for each in (*doors, bystander):
+            opened.callback(each.shutdown)
+        opened.callback(pop3.close)
+        mail.office.ok(*acts[how])
+        for door in doors:
+            with pytest.raises(imaplib.IMAP4.abort):
+                door.noop()
+                door.noop()  # the first may still hear the goodbye
+        with pytest.raises((poplib.error_proto, OSError)):
+            pop3.noop()
+        assert bystander.noop()[0] == "OK"
+
+
+def test_isp_01_a_cache_that_the_operator_has_switched_on_forgets_too(mail: Place) -> None:
+    box, conf = mail.box(), mail.stack.dovecot / "dovecot.conf"
+    rendered = conf.read_text("utf-8")
+    try:
+        conf.write_text(rendered + "auth_cache_size = 10M\nauth_cache_ttl = 1 hour\n", "utf-8")
+        again(mail)
+        assert mail.opens_imap(box) == mail.opens_imap(box) == "in"
+        new = mail.known(mail.office.ok("mailbox", "reissue", box.address)["password"])
+        assert mail.opens_imap(box) != "in"
+        assert mail.opens(box.address, new)["imap"] == "in"
+    finally:
+        conf.write_text(rendered, "utf-8")
+        again(mail)
+
+
+def again(mail: Place) -> None:
+    """Dovecot with the configuration as it is now."""
+    mail.stack.stop_dovecot()
+    mail.stack.start_dovecot()
+
+
 def test_isp_17_no_password_is_asked_for_before_tls(mail: Place) -> None:
     box = mail.box()
     with Wire(mail.stack.ports["submission"]) as wire:
